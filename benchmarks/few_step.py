@@ -27,12 +27,12 @@ from torch import nn
 from benchmarks.fashion_mnist import CLASSES, fashion_mnist_dataset
 from benchmarks.quality_race import EvaluationCounter, Turn, resident
 from benchmarks.race_judge import Judge
-from genai_core.config import FewStepConfig, ModelConfig, SamplingConfig, TrainingConfig
+from genai_core.config import ModelConfig, SamplingConfig, TrainingConfig
 from genai_core.data.dataset.dataset import SPLITS, Dataset, load_dataset
 from genai_core.data.dataset.writer import DatasetWriter
 from genai_core.image_size import ImageSize
 from genai_core.models.artifact import build_model
-from genai_core.models.protocol import GenerativeModel, ImageShape
+from genai_core.models.protocol import GenerativeModel, ImageShape, Lesson
 from genai_core.progress import Progress
 from genai_core.reporting.grids import class_grid, save_png
 from genai_core.sampling.sample import equal_labels, image_seeds, sample_images
@@ -99,11 +99,11 @@ def run(arguments: argparse.Namespace) -> None:
 
     name = f"student-{arguments.steps}-{arguments.pairs}-{arguments.share:g}"
     training = student_training(recipe.training, arguments)
-    config = FewStepConfig(steps=arguments.steps, pairs=arguments.pairs, teacher=recipe.sampling, worst_ratio=1.3)
     labels = equal_labels(arguments.pairs, len(CLASSES))
+    lesson = Lesson("", recipe.sampling, arguments.pairs, labels, arguments.steps)
     began = time.process_time()
     distilling = teacher.distillation(
-        recipe.model_copy(update={"training": training}), config, "", labels, out / "pairs", lambda _: None
+        recipe.model_copy(update={"training": training}), lesson, out / "pairs", lambda _: None
     )
     drawing = add_seconds(out / f"{name}-drawing.txt", time.process_time() - began)
     spent = trained(out / name, distilling.model, distilling.recipe.training, dataset, turn)

@@ -60,6 +60,10 @@ class Lock:
         """The output at `path`."""
         return next((item for stage in self.stages.values() for item in stage.outs if item.path == path), None)
 
+    def find(self, path: str) -> Item | None:
+        """The output or the data source at `path`."""
+        return self.output(path) or next((item for item in self.sources if item.path == path), None)
+
     def maker(self, path: str) -> LockedStage | None:
         """The stage that has an output at `path`, above it or below it."""
         makers = self.makers(path)

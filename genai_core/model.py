@@ -18,14 +18,13 @@ from genai_core import GenaiError
 from genai_core.config import SamplingConfig
 from genai_core.drawing.description import Drawing, one_hot
 from genai_core.drawing.drawing import draw
-from genai_core.models.artifact import WEIGHTS_FILE, ModelDescription, parse_sampling, read_config
+from genai_core.models.artifact import SELECTION_FILE, WEIGHTS_FILE, ModelDescription, parse_sampling, read_config
 from genai_core.models.artifact import load_model as load_network
 from genai_core.models.protocol import GenerativeModel
 from genai_core.reporting.grids import choose_by_class, class_grid, image_grid, png_bytes, save_png
 from genai_core.sampling.batch import BatchWriter, Provenance, write_batch
 from genai_core.sampling.sample import equal_labels, image_seeds, sample_images
 
-SELECTION_FILE = "selection.json"
 _WRITTEN_IMAGES = 512  # kept in memory until they are written
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 Classes = str | int | Sequence[str | int] | None

@@ -13,7 +13,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from genai_core.config import PARAMS_FILE, load_config
+from genai_core.config import PARAMS_FILE, DistilledRecipe, load_config
 from genai_core.data.dataset.dataset import load_dataset, load_info
 from genai_core.data.dataset.seen import SEEN_FILE, write_seen
 from genai_core.models.artifact import CARD_FILE, CONFIG_FILE, TRAINING_FILE, WEIGHTS_FILE, read_config
@@ -37,6 +37,11 @@ def main() -> None:
     folder = arguments.folder
     with one_line("base"):
         description = read_config(folder)
+        if isinstance(description.config, DistilledRecipe):
+            raise ValueError(
+                f"{arguments.name} is a few-step model, which nothing continues. Bring in its teacher, the model with "
+                f"the weights {description.config.few_step.teacher[:12]}"
+            )
         sampling = sampling_values(folder, arguments.name)
         data = arguments.data or dataset_here(description.dataset)
         with new_folder(BASE) as new:
@@ -47,7 +52,8 @@ def main() -> None:
             own_card = (new / CARD_FILE).read_text().partition(CANDIDATE_SECTIONS)[0]
             (new / CARD_FILE).write_text(own_card)
             _write(new / SELECTION_FILE, sampling)
-            code: dict[str, str] = family_code(description.config.family)
+            # The sampling options: a few-step model learns them. They belong to this base, so they change with it only.
+            code: dict[str, Any] = {**family_code(description.config.family), "sampling": sampling["sampling"]}
             if data is not None:
                 write_seen(new / SEEN_FILE, load_dataset(data, needs_pixels=False))
             elif (folder / SEEN_FILE).is_file():

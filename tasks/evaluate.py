@@ -5,7 +5,6 @@ metrics/replicates/WHAT.csv and plots/evaluated/WHAT.
 """
 
 import argparse
-import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -25,7 +24,7 @@ from genai_core.evaluation.model_evaluation import Evaluation, evaluate_features
 from genai_core.evaluation.reference import Reference, load_reference
 from genai_core.evaluation.set_figures import Figure
 from genai_core.evaluation.stability import measure_stability
-from genai_core.models.artifact import WEIGHTS_FILE, load_model, parse_sampling, read_config
+from genai_core.models.artifact import WEIGHTS_FILE, load_model, read_config, selected_sampling
 from genai_core.models.protocol import ImageShape
 from genai_core.reporting.grids import class_grid, image_grid, save_png
 from genai_core.sampling.sample import image_seeds, proportional_labels, sample_images
@@ -67,7 +66,7 @@ def main() -> None:
         features = extract_features(extractor, images, config.batch_images)
         against: dict[str, Any] = {}
         if what == FINETUNED and is_comparable_base(BASE, description.shape, context.config):
-            of_base = extract_features(extractor, drawn(BASE, sampling_at(BASE)), config.batch_images)
+            of_base = extract_features(extractor, drawn(BASE, selected_sampling(BASE)), config.batch_images)
             compared = compare_features(of_base, features, requested, reference, extractor_description, config)
             evaluation, against = compared.second, {"base": base_values(compared)}
         else:
@@ -139,13 +138,7 @@ def sampling_of(what: str, recipe: ModelRecipe, config: Config) -> SamplingConfi
         return config.model(what.removeprefix("trained/")).sampling
     if what != FINETUNED:
         raise ValueError(f"expected trained/NAME or finetuned, got {what!r}")
-    return sampling_at(Path("models") / config.finetune.start)
-
-
-def sampling_at(folder: Path) -> SamplingConfig:
-    """Return the sampling options of a chosen model's folder."""
-    selection = json.loads((folder / "selection.json").read_text())
-    return parse_sampling(read_config(folder).config.family, selection["sampling"])
+    return selected_sampling(Path("models") / config.finetune.start)
 
 
 def closest_pairs(images: npt.NDArray[np.uint8], copies: NearCopies) -> Image.Image:

@@ -13,25 +13,28 @@ from typing import Any
 import numpy as np
 import torch
 
-from genai_core.config import DistilledRecipe, FinetuneConfig, ModelRecipe, TrainingConfig
+from genai_core.config import DistilledRecipe, FinetuneConfig, ModelRecipe, SamplingConfig, TrainingConfig
 from genai_core.counted import counted
 from genai_core.data.dataset.dataset import Dataset, load_dataset
 from genai_core.data.dataset.facts import Indices
 from genai_core.data.dataset.seen import SEEN_FILE, are_new, epoch_with_replay
 from genai_core.models.adapting.adapt import Adapted, adapted
+from genai_core.models.adapting.automatic import FinetuneRates, finetune_rates
 from genai_core.models.adapting.lora import add_lora, merge_lora
-from genai_core.models.artifact import WEIGHTS_FILE, ModelDescription, read_config
-from genai_core.models.protocol import Distilling, GenerativeModel
+from genai_core.models.artifact import WEIGHTS_FILE, ModelDescription, read_config, selected_sampling
+from genai_core.models.protocol import Distilling, GenerativeModel, Lesson
 from genai_core.sampling.sample import proportional_labels
+from genai_core.training.moments import Moments, without_weights
 from genai_core.training.rates import learning_rates
 from tasks.context import Context, running
 from tasks.device import torch_device
+from tasks.optimizers import kept_moments
 from tasks.training import Continuation, run_training, shape_of
 
 PAIRS = Path(".genai/cache/pairs")  # what a teacher drew, until the next one does
 
 # How the stage trains, by finetune.kind: changes the model in place, and returns how to go on with it.
-Kind = Callable[[GenerativeModel, FinetuneConfig], Continuation]
+Kind = Callable[[GenerativeModel, FinetuneConfig, FinetuneRates], Continuation]
 
 
 def main() -> None:
@@ -40,29 +43,27 @@ def main() -> None:
         config = context.config.finetune
         start = Path("models") / config.start
         description = read_config(start)
+        if isinstance(description.config, DistilledRecipe):
+            raise ValueError(
+                f"{start}: this is a few-step model, which nothing continues: continue its teacher, the model with the "
+                f"weights {description.config.few_step.teacher[:12]}"
+            )
         dataset = load_dataset(Path("data") / config.dataset)
-        training = finetuning(description.config.training, config)
-        torch.manual_seed(training.seed)
+        torch.manual_seed(config.seed)
         found = adapted(start, shape_of(dataset))
-        _tell(context, *(f"{start}: {change}" for change in found.changes))
-        epoch = epoch_of(dataset, start, config)
-        if epoch is None and config.images != "all":
-            _tell(context, f"finetune.images: {config.images} is for a base; {start} was trained on all images")
-        if epoch is not None:
-            new = int(are_new(dataset, start / SEEN_FILE).sum())
-            _tell(context, f"{counted(new, 'new image')} of {dataset.info.counts['train']:,} to train on")
+        rates = finetune_rates(config, len(found.new_classes))
+        _tell(context, *(f"{start}: {change}" for change in found.changes), rates.understood)
+        epoch = epoch_of(context, dataset, start)
+        training = finetuning(description.config.training, config, rates)
         recipe, device = description.config.model_copy(update={"training": training}), torch_device(context.config)
         if config.kind == "few_step":
             found.model.to(device).eval()
             distilling = few_step(context, found, recipe, description.sha256[WEIGHTS_FILE], dataset)
             model, recipe, how = distilling.model, distilling.recipe, Continuation()
         else:
-            if isinstance(recipe, DistilledRecipe):
-                raise ValueError(
-                    f"{start}: finetune.kind: got {config.kind}; no kind continues a few-step model: train or continue "
-                    "the model that it was made from, and then make a few-step model of that again"
-                )
-            model, how = found.model, KINDS[config.kind](found.model, config)
+            model, how = found.model, KINDS[config.kind](found.model, config, rates)
+            if config.optimizer == "restored":
+                how = replace(how, moments=moments_of_base(context, description, found))
         run_training(
             context,
             model,
@@ -70,27 +71,44 @@ def main() -> None:
             dataset,
             device,
             to=Path("finetuned"),
-            origin=origin_of(description, found, config),
+            origin=origin_of(description, found, config, rates),
             continuation=replace(how, settings=settings_of(config), epoch=epoch),
         )
 
 
-def finetuning(own: TrainingConfig, config: FinetuneConfig) -> TrainingConfig:
+def finetuning(own: TrainingConfig, config: FinetuneConfig, rates: FinetuneRates) -> TrainingConfig:
     """Return the model's own training section with the values of the finetune section replaced."""
     changes = {name: value for name, value in config if name in TrainingConfig.model_fields}
-    changes["learning_rate"] = own.learning_rate * config.learning_rate_share
+    changes["learning_rate"] = own.learning_rate * rates.share
     return own.model_copy(update=changes)
 
 
-def epoch_of(dataset: Dataset, start: Path, config: FinetuneConfig) -> Indices | None:
+def epoch_of(context: Context, dataset: Dataset, start: Path) -> Indices | None:
     """Return the rows of the train split that an epoch consists of; None for each once.
 
     The selected model was trained on this very split: for it, nothing is new, and everything is used.
     """
-    if config.images == "all" or config.start == "selected":
+    config = context.config.finetune
+    if config.images == "all":
         return None
-    share = config.replay_share if config.images == "replay" else 0.0
-    return epoch_with_replay(are_new(dataset, start / SEEN_FILE), share, config.seed)
+    if config.start == "selected":
+        _tell(context, f"finetune.images: {config.images} is for a base; {start} was trained on all images")
+        return None
+    is_new = are_new(dataset, start / SEEN_FILE)
+    _tell(context, f"{counted(int(is_new.sum()), 'new image')} of {len(is_new):,} to train on")
+    return epoch_with_replay(is_new, config.replay_share if config.images == "replay" else 0.0, config.seed)
+
+
+def moments_of_base(context: Context, description: ModelDescription, found: Adapted) -> Moments:
+    """Return what the optimizers of the base knew at its end, without weights that are no longer the same.
+
+    Raises FileNotFoundError when that was not kept.
+    """
+    start = Path("models") / context.config.finetune.start
+    moments = kept_moments(description.sha256[WEIGHTS_FILE], start)
+    if found.changed_weights:
+        _tell(context, f"finetune.optimizer: restored, but fresh for {', '.join(sorted(found.changed_weights))}")
+    return without_weights(moments, found.changed_weights)
 
 
 def settings_of(config: FinetuneConfig) -> dict[str, Any]:
@@ -98,7 +116,9 @@ def settings_of(config: FinetuneConfig) -> dict[str, Any]:
     return config.model_dump(mode="json", exclude=set(TrainingConfig.model_fields))
 
 
-def origin_of(description: ModelDescription, found: Adapted, config: FinetuneConfig) -> dict[str, Any]:
+def origin_of(
+    description: ModelDescription, found: Adapted, config: FinetuneConfig, rates: FinetuneRates
+) -> dict[str, Any]:
     """Return where the model comes from, for its config.json and its card. Usual settings are left out."""
     origin: dict[str, Any] = {"started from": f"weights {description.sha256[WEIGHTS_FILE]}"}
     if found.changes:
@@ -106,9 +126,10 @@ def origin_of(description: ModelDescription, found: Adapted, config: FinetuneCon
     if config.kind == "lora":
         origin["low-rank changes"] = f"rank {config.lora.rank}, alpha {config.lora.alpha:g}, merged"
     if config.kind == "few_step":
-        teacher = config.few_step.teacher
         origin["few steps"] = f"learned from {config.few_step.pairs:,} images that these weights drew"
-        origin["teacher's sampling"] = teacher.model_dump(mode="json")
+        origin["teacher's sampling"] = teacher_sampling(config).model_dump(mode="json")
+    if config.optimizer == "restored":
+        origin["optimizer"] = "began as that of these weights"
     if config.images != "all" and config.start != "selected":
         old = f", and {config.replay_share:.0%} old ones" if config.images == "replay" else ""
         origin["learned from"] = f"images new to it{old}"
@@ -116,28 +137,28 @@ def origin_of(description: ModelDescription, found: Adapted, config: FinetuneCon
         origin["dataset of the fine-tuning"] = "augmented"
     if config.first_layer_rate < 1.0:
         origin["learning rate of the first layer"] = f"{config.first_layer_rate:g} of the last one's"
-    if config.class_rate != 1.0:
-        origin["learning rate of the class embeddings"] = f"{config.class_rate:g} times the last layer's"
+    if rates.class_rate != 1.0:
+        origin["learning rate of the class embeddings"] = f"{rates.class_rate:.3g} times the last layer's"
     if config.frozen:
         origin["frozen"] = ", ".join(config.frozen)
     return origin
 
 
-def full(model: GenerativeModel, config: FinetuneConfig) -> Continuation:
+def full(model: GenerativeModel, config: FinetuneConfig, rates: FinetuneRates) -> Continuation:
     """Train the weights themselves."""
-    is_usual = config.first_layer_rate == config.class_rate == 1.0 and not config.frozen
-    return Continuation(rates=None if is_usual else rates_of(model, config))
+    is_usual = config.first_layer_rate == rates.class_rate == 1.0 and not config.frozen
+    return Continuation(rates=None if is_usual else rates_of(model, config, rates))
 
 
-def lora(model: GenerativeModel, config: FinetuneConfig) -> Continuation:
+def lora(model: GenerativeModel, config: FinetuneConfig, rates: FinetuneRates) -> Continuation:
     """Train low-rank changes of the layers, which are merged into the weights at the end."""
-    rates = rates_of(model, config)
-    return Continuation(merge_lora, add_lora(model, config.lora.rank, config.lora.alpha, rates))
+    by_weight = rates_of(model, config, rates)
+    return Continuation(merge_lora, add_lora(model, config.lora.rank, config.lora.alpha, by_weight))
 
 
-def rates_of(model: GenerativeModel, config: FinetuneConfig) -> dict[str, float]:
+def rates_of(model: GenerativeModel, config: FinetuneConfig, rates: FinetuneRates) -> dict[str, float]:
     """Return the factor of the learning rate for each weight that is trained."""
-    return learning_rates(model, config.first_layer_rate, config.frozen, config.class_rate)
+    return learning_rates(model, config.first_layer_rate, config.frozen, rates.class_rate)
 
 
 def few_step(context: Context, found: Adapted, recipe: ModelRecipe, weights: str, dataset: Dataset) -> Distilling:
@@ -150,10 +171,20 @@ def few_step(context: Context, found: Adapted, recipe: ModelRecipe, weights: str
     config = context.config.finetune.few_step
     labels = dataset.labels("train")
     counts = [] if labels is None else np.bincount(labels, minlength=len(dataset.info.classes)).tolist()
+    sampling = teacher_sampling(context.config.finetune)
     context.progress.begin("teacher", total=config.pairs, unit="images")
     return found.model.distillation(
-        recipe, config, weights, proportional_labels(config.pairs, counts), PAIRS, context.progress.update
+        recipe,
+        Lesson(weights, sampling, config.pairs, proportional_labels(config.pairs, counts), config.steps),
+        PAIRS,
+        context.progress.update,
     )
+
+
+def teacher_sampling(config: FinetuneConfig) -> SamplingConfig:
+    """Return how the teacher draws what a few-step model learns."""
+    own = config.few_step.teacher
+    return selected_sampling(Path("models") / config.start) if isinstance(own, str) else own
 
 
 KINDS: dict[str, Kind] = {"full": full, "lora": lora}
@@ -161,7 +192,7 @@ KINDS: dict[str, Kind] = {"full": full, "lora": lora}
 
 def _tell(context: Context, *lines: str) -> None:
     if context.is_first:
-        for line in lines:
+        for line in filter(None, lines):
             print(line, flush=True)
 
 

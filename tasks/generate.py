@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from genai_core.model import SELECTION_FILE, Classes, load_model
-from genai_core.models.artifact import CONFIG_FILE
+from genai_core.model import Classes, load_model
+from genai_core.models.artifact import CONFIG_FILE, SELECTION_FILE
 from tasks.context import Context, new_folder, running
 from tasks.device import torch_device
 

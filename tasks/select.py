@@ -2,9 +2,11 @@
 
 import hashlib
 from pathlib import Path
+from typing import Any
 
+from genai_core.config import AUTO, FinetuneConfig
 from tasks.context import running
-from tasks.selection import CODE_FILE, choose, read_measured, write_choice
+from tasks.selection import CODE_FILE, MeasuredModel, choose, read_measured, write_choice
 
 TRAINED, METRICS, SELECTED = Path("models/trained"), Path("metrics/trained"), Path("models/selected")
 FAMILIES = Path("genai_core/models")
@@ -17,7 +19,14 @@ def main() -> None:
         contenders = [read_measured(name, TRAINED / name, METRICS / f"{name}.json") for name in names]
         choice = choose(contenders, context.config.selection.metric)
         print(choice.reason)
-        write_choice(choice, SELECTED, extra_files={CODE_FILE: family_code(choice.chosen.family)})
+        depends = family_code(choice.chosen.family) | teacher_sampling(choice.chosen, context.config.finetune)
+        write_choice(choice, SELECTED, extra_files={CODE_FILE: depends})
+
+
+def teacher_sampling(chosen: MeasuredModel, config: FinetuneConfig) -> dict[str, Any]:
+    """Return how the model draws, if a few-step model is to learn that; other fine-tunings do not depend on it."""
+    is_teacher = config.kind == "few_step" and config.few_step.teacher == AUTO
+    return {"sampling": chosen.sampling} if is_teacher else {}
 
 
 def family_code(family: str) -> dict[str, str]:

@@ -112,7 +112,7 @@ def write_choice(
         "reason": choice.reason,
     }
     with new_folder(path) as new:
-        shutil.copytree(chosen.folder, new, dirs_exist_ok=True)
+        shutil.copytree(chosen.folder, new, dirs_exist_ok=True, ignore=shutil.ignore_patterns(NAME_FILE))
         for name, value in {SELECTION_FILE: selection, **(extra_files or {})}.items():
             (new / name).write_text(json.dumps(value, indent=2, allow_nan=False) + "\n")
         if card_section:

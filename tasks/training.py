@@ -17,17 +17,19 @@ from genai_core.config import SamplingConfig, TrainingConfig
 from genai_core.data.dataset.dataset import Dataset
 from genai_core.data.dataset.facts import Indices
 from genai_core.data.dataset.loader import Batch, training_batches
-from genai_core.models.artifact import recipe_values, save_model
+from genai_core.models.artifact import WEIGHTS_FILE, read_config, recipe_values, save_model
 from genai_core.models.protocol import GenerativeModel, ImageShape, to_unit
 from genai_core.reporting.grids import image_grid, save_png
 from genai_core.training.checkpoint import Checkpoints
 from genai_core.training.cost import Cost, count_cost
 from genai_core.training.follow import FollowedRun, open_followers
 from genai_core.training.loop import Evaluate, Hardware, TrainingStoppedError, train
+from genai_core.training.moments import Moments, weights_in
 from genai_core.training.result import TrainingResult
 from genai_core.training.sliced import SlicedDistance
 from tasks.context import CHECKPOINTS_DIR, FOLLOW_DIR, Context, new_folder, stop_deferred
 from tasks.device import memory_bytes
+from tasks.optimizers import keep_moments
 from tasks.rungs import requested_rungs
 
 _ROOT = Path(__file__).parents[1]
@@ -44,13 +46,14 @@ class Continuation:
     finish: makes the trained model one that can be saved. rates: factor of the learning rate by a weight's name,
     weights without one are frozen; None: 1 for all. settings: everything that shapes the result besides recipe and
     data, as JSON values: other settings do not resume a checkpoint. epoch: rows (M,) of the train split that an epoch
-    consists of; None: all.
+    consists of; None: all. moments: what the optimizers begin with; None: nothing.
     """
 
     finish: Callable[[GenerativeModel], None] = lambda _: None
     rates: Mapping[str, float] | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
     epoch: Indices | None = None
+    moments: Moments | None = None
 
 
 def shape_of(dataset: Dataset) -> ImageShape:
@@ -117,6 +120,7 @@ def run_training(
                 rungs=requested_rungs(context.stage, sampling, partial(evaluation, dataset)),
                 from_average=continuation is not None,
                 rates=how.rates,
+                moments=how.moments,
             )
         except TrainingStoppedError as stopped:
             print(stopped, flush=True)
@@ -129,9 +133,13 @@ def run_training(
     with new_folder(Path("models") / to) as folder:
         summary = _summary(result, cost, origin)
         save_model(folder, model, recipe, dataset=dataset.info.fingerprint, training_summary=summary)
+        weights = read_config(folder).sha256[WEIGHTS_FILE]
     with new_folder(Path("plots") / to) as folder:
         _write_plots(folder, result)
         _write_grids(folder, model, batches.at(0))
+    # Not of low-rank changes, nor of a few-step model's training: their weights are not those of the saved model.
+    if weights_in(result.moments) <= {name for name, _ in model.named_parameters()}:
+        keep_moments(weights, result.moments)
     checkpoints.delete()
     context.cost.update(_cost_values(result, cost, device))
 

@@ -75,19 +75,28 @@ class Lineage:
         read = [dep for dep in run.stage.deps if is_material(dep.path)]
         outs = [self._whole(dep, maker) for dep in read for maker in self.history.makers(dep)]
         outs += [source for dep in read if (source := self.history.source_of(dep))]
+        outs = [out for out in outs if self._is_what_was_read(out, read)]
         weights = self._weights(item)
         copied = [out for out in outs if weights and self._weights(out) == weights]
         return list(dict.fromkeys(copied[:1] or outs))
+
+    def _is_what_was_read(self, out: Item, read: list[Item]) -> bool:
+        """Whether all files below `out` that were read are those of this version: versions of a model share some."""
+        below = {dep.path[len(out.path) + 1 :]: dep.md5 for dep in read if dep.path.startswith(f"{out.path}/")}
+        files = self.history.stores.files(out.md5) if below else None
+        return files is None or all(files.get(name) == md5 for name, md5 in below.items())
 
     def _sources(self, item: Item) -> list[Item]:
         makers = self.history.makers(item)
         return self.parts(makers[0], item) if makers else self._promoted_as(item)
 
     def _promoted_as(self, source: Item) -> list[Item]:
-        """The candidate with the same weights as a data source such as models/base, which is a copy of it."""
+        """The candidate, else another model, with the weights of a data source such as models/base, a copy of it."""
         weights = self._weights(source)
-        same = [item for item, _ in self.history.outputs(MODEL) if weights and self._weights(item) == weights]
-        return same[-1:]
+        if not weights:
+            return []
+        same = [item for item, _ in self.history.outputs(MODEL) if self._weights(item) == weights]
+        return same[-1:] or [item for item in self._models() if self._weights(item) == weights][:1]
 
     def _products(self, item: Item) -> list[Item]:
         outs = [(run, out) for run in self.history.runs for out in run.stage.outs if is_material(out.path)]
@@ -99,8 +108,11 @@ class Lineage:
         item: Item,
         neighbours: Callable[[Item], list[Item]],
         ends: Callable[[Item], tuple[Node, ...]] = lambda _: (),
+        above: tuple[Item, ...] = (),
     ) -> Node:
-        links = tuple(self._node(neighbour, neighbours, ends) for neighbour in neighbours(item))
+        # A base that was kept as the candidate is a copy of it, and the reverse.
+        path = (*above, item)
+        links = tuple(self._node(other, neighbours, ends, path) for other in neighbours(item) if other not in path)
         return Node(kind_of(item), item.path, self._facts(item), links + ends(item))
 
     def _generated_batches(self, item: Item) -> tuple[Node, ...]:

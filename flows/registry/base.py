@@ -16,6 +16,7 @@ from flows.graph import open_repo
 from flows.registry.model_names import CONFIG_FILE, NamedModel, lay_out_commit, name_model
 from flows.registry.production import DATASET
 from flows.registry.read import MODEL
+from flows.registry.teacher import Teacher, find_teacher, teacher_weights
 from flows.scratch import scratch_folder
 from flows.whole_file import write_file
 from flows.workspace import changing
@@ -25,7 +26,7 @@ from genai_core.config import PARAMS_FILE
 SELECTED = "selected"
 BASE = Path(BASE_FILE.removesuffix(".dvc"))
 SEEN = "seen.npy"  # as in genai_core/data/dataset/seen.py
-_START = re.compile(r"(?m)(^finetune:.*\n(?:[ #].*\n|\n)*?  start: )(selected|base)\b")
+_LINE = r"(?m)(^finetune:.*\n(?:[ #].*\n|\n)*?  {key}: )(\w+)\b"
 
 
 class BaseError(GenaiError):
@@ -46,7 +47,8 @@ class BaseModel:
 def set_base(workspace: Path, name: str) -> BaseModel | None:
     """Let fine-tuning continue the model that `name` stands for; None if that is `selected`, this run's best.
 
-    name: as in flows/registry/model_names.py. Raises BaseError, ModelNameError, DataError, RemoteError.
+    name: as in flows/registry/model_names.py. Of a few-step model, its teacher is continued. Raises BaseError,
+    ModelNameError, DataError, RemoteError.
     """
     with changing(workspace, "set the base"):
         if name == SELECTED:
@@ -59,16 +61,40 @@ def set_base(workspace: Path, name: str) -> BaseModel | None:
             folder = lay_out_commit(workspace, named.commit, named.version, [MODEL]) / MODEL
         if folder == (workspace / BASE).resolve():
             raise BaseError(f"{name} is the base already; name the model that it came from, such as prod")
-        bring_in(workspace, folder, named)
+        found = continued_for(workspace, named, folder)
+        if found.folder != (workspace / BASE).resolve():
+            bring_in(workspace, found.folder, found.title, found.commit)
         set_start(workspace, BASE.name)
     return read_base(workspace)
 
 
-def bring_in(workspace: Path, folder: Path, named: NamedModel) -> None:
-    """Copy a model's folder to models/base and track it with DVC. named: where its data is known from."""
+def continued_for(workspace: Path, named: NamedModel, folder: Path) -> Teacher:
+    """Return what a fine-tuning of a model continues: the model in `folder` itself; of a few-step model, its teacher.
+
+    Raises BaseError if the teacher is not to be found, ModelNameError, RemoteError, ProductionError.
+    """
+    weights = teacher_weights(folder)
+    if weights is None:
+        return Teacher(folder, named.title, named.commit)
+    found = find_teacher(workspace, named, weights)
+    if found is None:
+        where = f"its commit ({named.commit[:7]}) names" if named.commit else "this workspace has"
+        raise BaseError(
+            f"{named.title} is a few-step model, which nothing continues, and its teacher (weights {weights[:12]}) is "
+            f"not among the models that {where}. Bring the teacher in by its folder (genai base FOLDER), or train a "
+            "model from scratch"
+        )
+    return found
+
+
+def bring_in(workspace: Path, folder: Path, title: str, commit: str | None) -> None:
+    """Copy a model's folder to models/base and track it with DVC.
+
+    title: for people. commit: whose prepared dataset the model was trained on; None: unknown, or named in the folder.
+    """
     with scratch_folder(workspace, "base") as scratch:
-        options = [f"--name={named.title}"]
-        if named.commit is not None and _lay_out_records(workspace, named.commit, scratch / "data"):
+        options = [f"--name={title}"]
+        if commit is not None and _lay_out_records(workspace, commit, scratch / "data"):
             options.append(f"--data={scratch / 'data'}")
         run_task(workspace, "tasks.base", str(folder), *options)
     track(workspace, BASE.as_posix())
@@ -101,11 +127,20 @@ def read_base(workspace: Path) -> BaseModel | None:
 
 def set_start(folder: Path, start: str) -> None:
     """Set finetune.start in a checkout's params.yaml and keep every other byte. Raises BaseError."""
+    _set_word(folder, "start", start)
+
+
+def set_kind(folder: Path, kind: str) -> None:
+    """Set finetune.kind likewise. Raises BaseError."""
+    _set_word(folder, "kind", kind)
+
+
+def _set_word(folder: Path, key: str, word: str) -> None:
     path = folder / PARAMS_FILE
     old = path.read_text()
-    text, found = _START.subn(rf"\g<1>{start}", old)
+    text, found = re.subn(_LINE.format(key=key), rf"\g<1>{word}", old)
     if found != 1:
-        raise BaseError(f"{PARAMS_FILE}: finetune.start has no line of its own; write it as `  start: selected`")
+        raise BaseError(f"{PARAMS_FILE}: finetune.{key} has no line of its own; write it as `  {key}: {word}`")
     if text != old:
         write_file(path, text)
 

@@ -149,13 +149,13 @@ def _draws(folder: Path) -> bool:
 
 
 def lay_out_commit(workspace: Path, commit: str, version: str | None, outputs: Iterable[str]) -> Path:
-    """Lay out outputs of a commit, as its dvc.lock names them, and return their common folder.
+    """Lay out outputs of a commit, as its dvc.lock and .dvc files name them, and return their common folder.
 
-    Raises ModelNameError if dvc.lock lacks one, and without permission to write there; RemoteError, ProductionError if
-    its data is missing or damaged.
+    Raises ModelNameError if they lack one, and without permission to write there; RemoteError, ProductionError if its
+    data is missing or damaged.
     """
     lock, title = lock_at(workspace, commit), version or commit[:7]
-    items = {path: lock.output(path) for path in outputs}
+    items = {path: lock.find(path) for path in outputs}
     place = workspace / PLACE / (version or commit[:12])
     for path, item in items.items():
         if item is None:

@@ -26,7 +26,6 @@ from flows.retraining.recipe import verdict_recipe_at
 from flows.retraining.records import (
     Result,
     RetrainRecord,
-    device_hours_since,
     failed_hours,
     is_recorded,
     read_records,
@@ -122,7 +121,7 @@ def fail(work: Work, state: State[None]) -> State[None]:
     if state.is_cancelled():
         return Cancelled(message="stopped on request; the next retraining continues from here")
     message = state.message or "the pipeline failed"
-    hours = device_hours_since(work.worktree.folder, work.purpose.base)
+    hours = work.device_hours
     title = f"A retraining failed: {work.purpose.raw[:10]}"
     keep_record(work, "failed", hours, message.splitlines()[0], title, message)
     pushed = push_branches(work.workspace, [work.worktree.branch])

@@ -4,7 +4,7 @@ The branches are pushed, and every retraining fetches them first. So all clones 
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -116,6 +116,12 @@ def device_hours_since(folder: Path, commit: str) -> float:
     changed = git(folder, "diff", "--name-only", "-z", "--relative", commit, "--", COSTS).split("\0")
     changed += git(folder, "ls-files", "--others", "--exclude-standard", "-z", "--", COSTS).split("\0")
     return sum(_hours(folder / path) for path in set(changed) if path and (folder / path).is_file())
+
+
+def hours_of(folder: Path, stages: Iterable[str]) -> float:
+    """Device hours of these stages by a checkout's cost files."""
+    paths = (folder / COSTS / f"{stage}.json" for stage in stages)
+    return sum(_hours(path) for path in paths if path.is_file())
 
 
 def device_hours_at(folder: Path, action: str) -> float | None:

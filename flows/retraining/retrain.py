@@ -27,12 +27,15 @@ from flows.retraining.steps import (
     open_checkout,
     publish_decision,
     set_up,
+    set_up_few_steps,
     unchanged,
 )
 from flows.retraining.worktree import check_can_start, close_worktree
 from flows.runs.pipeline import pipeline
 from flows.watching.queued import absorb_queued
 from flows.workspace import only_run_in
+
+_CANDIDATE = MODEL.rpartition("/")[2]
 
 
 @flow(name="retrain", flow_run_name="retrain, if it is worth it", persist_result=False)
@@ -120,7 +123,10 @@ def _retrain(
     work = work or open_checkout(workspace, situation)
     work = replace(work, purpose=replace(work.purpose, action=decision.action))
     champion = set_up(work)
-    state = _run(work, MODEL.rpartition("/")[2])
+    state = _run(work, _CANDIDATE)
+    if state.is_completed() and work.makes_few_step_model:
+        work = set_up_few_steps(work)
+        state = _run(work, _CANDIDATE)
     if not state.is_completed():
         return fail(work, state)
     judged = compare_models(work, champion)

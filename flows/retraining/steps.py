@@ -12,8 +12,9 @@ from prefect.cache_policies import NO_CACHE
 from flows.artifacts import tried
 from flows.data.diff import DataDiff, diff
 from flows.data.remote import fetch_output
+from flows.git import commit_of
 from flows.measuring.comparison import Side, compare_folders
-from flows.registry.base import BASE, SELECTED, bring_in, set_start
+from flows.registry.base import BASE, SELECTED, bring_in, continued_for, set_kind, set_start
 from flows.registry.model_names import name_commit
 from flows.registry.read import MODEL
 from flows.retraining import RetrainError
@@ -23,23 +24,39 @@ from flows.retraining.gate import GateVerdict, gate, gate_facts, with_votes
 from flows.retraining.messages import log
 from flows.retraining.pages import decision_page, rule_rows
 from flows.retraining.policy import Decision, RetrainFacts
-from flows.retraining.records import device_hours_since
+from flows.retraining.records import device_hours_since, hours_of
 from flows.retraining.votes import people_prefer
 from flows.retraining.worktree import Purpose, open_for_retraining, write_purpose
-from flows.runs.checkout import Worktree
+from flows.runs.checkout import Worktree, commit_results
 from flows.workspace import RAW_DATA
 
+# What a run from the base to the candidate measures the cost of.
+_FINETUNING = ("finetune", "evaluate-finetuned", "candidate")
 COMPARISON = Path(".genai/comparison")  # in the worktree
 
 
 @dataclass(frozen=True)
 class Work:
-    """A retraining in progress: its workspace, the known facts, its own worktree and that worktree's purpose."""
+    """A retraining in progress: its workspace, the known facts, its own worktree and that worktree's purpose.
+
+    earlier_hours: device hours of stages that ran a second time.
+    """
 
     workspace: Path
     situation: Situation
     worktree: Worktree
     purpose: Purpose
+    earlier_hours: float = 0.0
+
+    @property
+    def makes_few_step_model(self) -> bool:
+        """Whether a few-step model is made of a fine-tuned teacher, which takes a second run."""
+        return self.purpose.action == "finetune" and self.situation.config.finetune.kind == "few_step"
+
+    @property
+    def device_hours(self) -> float:
+        """Device hours so far."""
+        return device_hours_since(self.worktree.folder, self.purpose.base) + self.earlier_hours
 
 
 @dataclass(frozen=True)
@@ -105,9 +122,31 @@ def set_up(work: Work) -> Path | None:
     set_start(worktree.folder, BASE.name if purpose.action == "finetune" else SELECTED)
     if purpose.action == "finetune":
         assert champion is not None
-        bring_in(worktree.folder, champion, name_commit(worktree.folder, purpose.champion))
+        base = continued_for(worktree.folder, name_commit(worktree.folder, purpose.champion), champion)
+        if base.folder != champion:
+            log(f"{purpose.champion} is a few-step model, which nothing continues: its teacher is fine-tuned")
+        bring_in(worktree.folder, base.folder, base.title, base.commit)
+    if work.makes_few_step_model:
+        # The teacher must know the newest data, since a few-step model learns from what its teacher draws.
+        log(
+            "finetune.kind is few_step: the model is fine-tuned first (kind: full), then a few-step model is made of it"
+        )
+        set_kind(worktree.folder, "full")
     write_purpose(worktree, purpose)
     return champion
+
+
+@task(name="set up few steps", task_run_name="set up few steps", cache_policy=NO_CACHE, persist_result=False)
+def set_up_few_steps(work: Work) -> Work:
+    """Make the fine-tuned model the base, of which the next run makes a few-step model."""
+    folder, purpose = work.worktree.folder, work.purpose
+    spent = hours_of(folder, _FINETUNING)
+    title = f"{purpose.champion}, fine-tuned on data {purpose.raw[:10]}"
+    # A commit, so that lineage finds where the base comes from.
+    commit = commit_results(work.worktree, f"The teacher of a few-step model: {title}") or commit_of(folder)
+    bring_in(folder, folder / MODEL, title, commit)
+    set_kind(folder, "few_step")
+    return replace(work, earlier_hours=work.earlier_hours + spent)
 
 
 @task(
@@ -122,7 +161,7 @@ def compare_models(work: Work, champion: Path | None) -> Judged:
     candidate = Side("candidate", folder / MODEL)
     other = Side(purpose.champion, champion) if champion is not None else None
     comparison = compare_folders(folder, candidate, other, folder / COMPARISON, log, or_alone=True)
-    hours = device_hours_since(folder, purpose.base)
+    hours = work.device_hours
     accuracy = champion_label_accuracy(folder, work.situation.production)
     preference = people_prefer(work.workspace, comparison)
     verdict = gate(gate_facts(comparison, hours, accuracy, preference), work.situation.config.gate)

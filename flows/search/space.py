@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from flows.dvc_lock import parsed_yaml
 from flows.search import SearchError
 from flows.workspace import checked_config
-from genai_core.config import PARAMS_FILE, Config, RangeConfig, fault_at
+from genai_core.config import AUTO, PARAMS_FILE, Config, RangeConfig, fault_at
 
 if TYPE_CHECKING:
     from optuna.trial import BaseTrial
@@ -112,7 +112,8 @@ def _fault(key: str, given: RangeConfig, values: Mapping[str, Any]) -> str | Non
         return f"{where}: {PARAMS_FILE} has no such key"
     if isinstance(present, dict):
         return f"{where}: this is a section; name a key in it, such as {key}.{next(iter(present), 'KEY')}"
-    if given.choices is None and (isinstance(present, bool) or not isinstance(present, int | float | None)):
+    is_number = not isinstance(present, bool) and isinstance(present, int | float | None)
+    if given.choices is None and not is_number and not (section == "finetune" and present == AUTO):
         return f"{where}: low and high are for numbers, and the value is {present!r}; write choices"
     if isinstance(present, int) and not isinstance(present, bool) and given.choices is None and not given.is_int:
         return f"{where}: whole numbers only, such as {present}; write low and high as whole numbers"
@@ -193,7 +194,7 @@ def present_in(values: Mapping[str, Any], space: Mapping[str, RangeConfig]) -> d
         else:
             assert given.low is not None
             assert given.high is not None
-            if value is None or not given.low <= value <= given.high or not given.is_at_a_step(value):
+            if value in (None, AUTO) or not given.low <= value <= given.high or not given.is_at_a_step(value):
                 return key
             suggestions[key] = value
         found[key] = value

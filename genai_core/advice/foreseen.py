@@ -22,7 +22,7 @@ class Finding:
 def foreseen(config: Config, data: DataFacts) -> tuple[Finding, ...]:
     """Return what is known to go wrong, errors first. Of the pixels, only whether they can be decoded."""
     found = [*_unreadable(config, data), *_extractor(config, data), *_split(config, data)]
-    found += [*_models(config, data), *_classes(config, data)]
+    found += [*_models(config, data), *_few_steps(config), *_classes(config, data)]
     return tuple(sorted(found, key=lambda finding: not finding.is_fatal))
 
 
@@ -85,6 +85,21 @@ def _models(config: Config, data: DataFacts) -> Iterator[Finding]:
                 f"models.{name}.training.batch_images is {batch}, about {train:,} images are for training: each batch "
                 "repeats images",
             )
+
+
+def _few_steps(config: Config) -> Iterator[Finding]:
+    others = [name for name, model in config.models.items() if model.family != "diffusion"]
+    if config.finetune.kind != "few_step" or config.finetune.start != "selected" or not others:
+        return
+    only = "finetune.kind is few_step, which is for diffusion models only, and"
+    if len(others) == len(config.models):
+        yield Finding(True, f"{only} models: has none; set finetune.kind to full")
+        return
+    yield Finding(
+        False,
+        f"{only} models: also has {', '.join(others)}: if one of these is selected, the stage finetune ends with an "
+        "error; remove them, or name the diffusion model once it is trained: genai base NAME",
+    )
 
 
 def _classes(config: Config, data: DataFacts) -> Iterator[Finding]:

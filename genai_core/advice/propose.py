@@ -139,9 +139,6 @@ def _settings(
         recipe = Recipe(network, size, totals[name], data, bool(machine.gpus), threads(machine, minutes))
         for setting in model_settings(recipe, minutes):
             yield Setting(f"models.{name}.{setting.key}", setting.value, setting.reason)
-            section, _, option = setting.key.partition(".")
-            if network.family == "diffusion" and section == "sampling":
-                yield Setting(f"finetune.few_step.teacher.{option}", setting.value)
     slowest = min(speed_of(network, size, channels, machine).samples_per_s for network in networks.values())
     yield from _evaluation(data, minutes, slowest, test)
     finetuned = max(LEAST_FINETUNING, round_number(min(totals.values()) * 0.06))

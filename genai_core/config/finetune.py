@@ -2,13 +2,17 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, StringConstraints, field_validator, model_validator
+from pydantic import Field, StringConstraints, Tag, field_validator, model_validator
 
 from genai_core.config.models import DiffusionSampling, FewSteps
-from genai_core.config.section import PositiveInt, Section, Seed
+from genai_core.config.section import AUTO, AUTO_OR_OWN, AUTO_TAG, OWN_TAG, Auto, PositiveInt, Section, Seed
 
 # Names of weights in a model, with the wildcards * ? [...], such as network.down.*
 WeightPattern = Annotated[str, StringConstraints(min_length=1, max_length=200)]
+IsAuto = Annotated[Auto, Tag(AUTO_TAG)]
+RateShare = Annotated[IsAuto | Annotated[float, Field(gt=0.0, le=1.0), Tag(OWN_TAG)], AUTO_OR_OWN]
+ClassRate = Annotated[IsAuto | Annotated[float, Field(gt=0.0, le=100.0), Tag(OWN_TAG)], AUTO_OR_OWN]
+Teacher = Annotated[IsAuto | Annotated[DiffusionSampling, Tag(OWN_TAG)], AUTO_OR_OWN]
 
 
 class LoraConfig(Section):
@@ -23,14 +27,16 @@ class FewStepConfig(Section):
 
     steps: FewSteps = Field(description="the most network evaluations an image; it draws with fewer too")
     pairs: PositiveInt = Field(description="images that the teacher draws for it to learn, once, before the training")
-    teacher: DiffusionSampling = Field(description="how the teacher draws them, guidance included")
+    teacher: Teacher = Field(
+        description="how the teacher draws them; auto: as it was selected or brought in; or a sampling section"
+    )
     worst_ratio: float = Field(
         ge=1.0, description="it is the candidate if selection.metric is at most this many times its teacher's"
     )
 
     @model_validator(mode="after")
     def _teacher_takes_many_steps(self) -> "FewStepConfig":
-        if self.teacher.sampler == "few_step":
+        if not isinstance(self.teacher, str) and self.teacher.sampler == "few_step":
             raise ValueError("teacher.sampler: got 'few_step'; allowed: 'heun', 'euler' or 'multistep'")
         return self
 
@@ -55,12 +61,17 @@ class FinetuneConfig(Section):
     dataset: Literal["prepared", "augmented"] = Field(description="augmented: with the copies that `augment:` adds")
     total_images: PositiveInt
     max_seconds: float | None = Field(gt=0.0, description="ends the run if reached before total_images; null: no limit")
-    learning_rate_share: float = Field(gt=0.0, le=1.0, description="share of the model's own learning rate")
+    learning_rate_share: RateShare = Field(
+        description="share of the model's own learning rate; auto: by kind, and whether classes are new"
+    )
     first_layer_rate: float = Field(
         gt=0.0, le=1.0, description="learning rate of the first layer over the last one's; geometric in between"
     )
-    class_rate: float = Field(
-        gt=0.0, le=100.0, description="learning rate of the class embeddings, over that of the last layer"
+    class_rate: ClassRate = Field(
+        description="learning rate of the class embeddings, over that of the last layer; auto: more if classes are new"
+    )
+    optimizer: Literal["fresh", "restored"] = Field(
+        description="restored: begin with the state of the optimizer that trained the model, if it was here"
     )
     frozen: tuple[WeightPattern, ...] = Field(strict=False, description="patterns of weights that stay as they are")
     lora: LoraConfig
@@ -78,12 +89,18 @@ class FinetuneConfig(Section):
         return value
 
     @model_validator(mode="after")
+    def _an_optimizer_knows_its_own_weights(self) -> "FinetuneConfig":
+        if self.optimizer == "restored" and self.kind != "full":
+            raise ValueError(f"optimizer: got restored; allowed: fresh with kind {self.kind}, which trains new weights")
+        return self
+
+    @model_validator(mode="after")
     def _few_steps_learn_from_the_teacher(self) -> "FinetuneConfig":
         if self.kind != "few_step":
             return self
         only = "with kind few_step, which learns from its teacher's images alone"
         if self.images != "all" and self.start == "base":
             raise ValueError(f"images: got {self.images}; allowed: all {only}")
-        if self.frozen or self.first_layer_rate != 1.0 or self.class_rate != 1.0:
-            raise ValueError(f"frozen, first_layer_rate, class_rate: allowed: [], 1.0 and 1.0 {only}")
+        if self.frozen or self.first_layer_rate != 1.0 or self.class_rate not in (AUTO, 1.0):
+            raise ValueError(f"frozen, first_layer_rate, class_rate: allowed: [], 1.0 and auto or 1.0 {only}")
         return self

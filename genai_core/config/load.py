@@ -10,7 +10,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from genai_core.config.params import Config
-from genai_core.config.section import PARAMS_FILE, ConfigError
+from genai_core.config.section import OWN_TAG, PARAMS_FILE, ConfigError
 
 
 def load_config(path: Path) -> Config:
@@ -58,7 +58,7 @@ def _location(item: Any) -> list[str]:
 def _fault(file: str, item: Any) -> str:
     """Format one of pydantic's error items: file, key, value, what is allowed."""
     kind, context, location = item["type"], item.get("ctx", {}), _location(item)
-    key = ".".join(part for part in location if part != "[key]")
+    key = ".".join(part for part in location if part not in ("[key]", OWN_TAG))
     if kind == "missing":
         return f"{file}: {key}: missing; every key must be written out"
     if kind == "extra_forbidden":
@@ -75,6 +75,8 @@ def _fault(file: str, item: Any) -> str:
     if isinstance(value, float) and not math.isfinite(value):
         return f"{file}: {key}: got {value}; allowed: a finite number"
     allowed = re.sub(r"^(Input should be |Value error, )", "", item["msg"])
+    if location[-1:] == [OWN_TAG] and kind != "value_error":
+        allowed = f"auto, or {allowed}"
     if kind == "value_error" and isinstance(value, dict):
         # A rule over a whole section: printing its values would hide the fault.
         return f"{file}: {key}{': ' if key else ''}{allowed}"

@@ -1,8 +1,8 @@
 """Parts shared by all sections: strictness, and the types of values."""
 
-from typing import Annotated
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, StringConstraints
 
 from genai_core import GenaiError
 
@@ -19,6 +19,19 @@ Beta = Annotated[float, Field(ge=0.0, lt=1.0)]
 # At least the first 8 digits, the number that torch's hub puts into file names.
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{8,64}$")]
 LearningRate = Annotated[float, Field(gt=0.0, le=1.0)]
+AUTO = "auto"
+Auto = Literal["auto"]
+
+
+def auto_or_own(value: Any) -> str:
+    """Return the tag of the branch that checks a value: AUTO_TAG for the word auto, else OWN_TAG."""
+    return AUTO_TAG if value == AUTO else OWN_TAG
+
+
+# Tags of the two branches of a key that is auto or a value of its own, as in Annotated[Annotated[Auto, Tag(AUTO_TAG)] |
+# Annotated[float, Tag(OWN_TAG)], AUTO_OR_OWN]. Without them, a fault would be reported once for each branch.
+AUTO_TAG, OWN_TAG = "[auto]", "[own]"
+AUTO_OR_OWN = Discriminator(auto_or_own)
 
 
 class ConfigError(GenaiError, ValueError):

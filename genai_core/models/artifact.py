@@ -22,6 +22,7 @@ WEIGHTS_FILE = "model.safetensors"  # the sampled network, averaged over trainin
 TRAINING_FILE = "training.safetensors"  # what training needs in addition, such as a GAN's discriminator
 CONFIG_FILE = "config.json"
 CARD_FILE = "card.md"
+SELECTION_FILE = "selection.json"  # beside a model that was chosen: why, and how it draws
 
 # Without the sampling section: it may change after training, and the file would then be out of date.
 _RECIPE_KEYS = ("family", "network", "objective", "training")
@@ -142,6 +143,14 @@ def parse_sampling(family: str, values: dict[str, Any]) -> SamplingConfig:
     except ValidationError as error:
         fault = error.errors()[0]
         raise ValueError(f"sampling of {family}: {'.'.join(map(str, fault['loc']))}: {fault['msg']}") from None
+
+
+def selected_sampling(folder: Path) -> SamplingConfig:
+    """Return how a chosen model draws. Raises FileNotFoundError or ValueError."""
+    path = folder / SELECTION_FILE
+    if not path.is_file():
+        raise FileNotFoundError(f"{folder}: {SELECTION_FILE} is missing, so nothing says how this model draws")
+    return parse_sampling(read_config(folder).config.family, json.loads(path.read_text())["sampling"])
 
 
 def _sampling_section(family: str) -> type[SamplingConfig]:

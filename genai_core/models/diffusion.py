@@ -10,7 +10,6 @@ the network's input, output and loss, and in the time variable of sampling. Logi
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -18,18 +17,11 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.nn import Parameter
 
-from genai_core.config import (
-    DiffusionRecipe,
-    DiffusionSampling,
-    DistilledRecipe,
-    FewStep,
-    FewStepConfig,
-    SamplingConfig,
-)
+from genai_core.config import DiffusionRecipe, DiffusionSampling, DistilledRecipe, SamplingConfig
 from genai_core.config.models import NO_GUIDANCE
-from genai_core.models.editing import Generate, Start, Watch, nearest_noise, noise_of_start
+from genai_core.models.editing import Start, Watch, nearest_noise
 from genai_core.models.networks.diffusion.augment import PARAMETERS, augment
-from genai_core.models.networks.diffusion.distillation import Distillation, student_levels
+from genai_core.models.networks.diffusion.distillation import Distillation
 from genai_core.models.networks.diffusion.levels import (
     evaluations,
     few_step_levels,
@@ -46,11 +38,13 @@ from genai_core.models.networks.diffusion.preconditioning import (
     preconditioning,
 )
 from genai_core.models.networks.diffusion.redraw import base_of, keeping, watched
+from genai_core.models.networks.diffusion.student import first_noise, images_of_noise, student_recipe
 from genai_core.models.networks.diffusion.unet import UNet
 from genai_core.models.protocol import (
     Distilling,
     GenerativeModel,
     ImageShape,
+    Lesson,
     Loss,
     Part,
     SamplingError,
@@ -162,9 +156,7 @@ class Diffusion(GenerativeModel):
     def distillation(
         self,
         recipe: DiffusionRecipe,
-        config: FewStepConfig,
-        weights: str,
-        labels: Tensor | None,
+        lesson: Lesson,
         cache: Path,
         on_progress: Callable[[int], None],
     ) -> Distilling:
@@ -173,19 +165,10 @@ class Diffusion(GenerativeModel):
                 f"this model draws in {self.few_step.steps} evaluations already: a few-step model is made from a model "
                 "that draws in many, such as the one that it was made from"
             )
-        few_step = FewStep(
-            teacher=weights,
-            steps=config.steps,
-            noise_levels=student_levels(config.steps, self.objective.sigma_data),
-            teacher_sampling=config.teacher,
+        distilled = student_recipe(recipe, lesson)
+        pairs = draw_pairs(
+            self, lesson.weights, lesson.sampling, lesson.labels, lesson.pairs, recipe.training.seed, cache, on_progress
         )
-        # As for a GAN: an average of earlier gradients, or a limit of their norm, would slow each side's answers.
-        betas = (0.0, recipe.training.adam_betas[1])
-        training = recipe.training.model_copy(update={"adam_betas": betas, "gradient_clip_norm": None})
-        own = {name: getattr(recipe, name) for name in DiffusionRecipe.model_fields}
-        distilled = DistilledRecipe(**{**own, "training": training}, few_step=few_step)
-        seed = recipe.training.seed
-        pairs = draw_pairs(self, weights, config.teacher, labels, config.pairs, seed, cache, on_progress)
         return Distilling(Distillation(self, Diffusion(distilled, self.shape), pairs), distilled)
 
     def preconditioning(self, sigma: Tensor) -> Preconditioning:
@@ -242,13 +225,11 @@ class Diffusion(GenerativeModel):
         noise = noise.to(device)
         classes = None if classes is None else classes.to(device)
         levels = self._levels(options)
+        denoise: Denoise = partial(self._guided, classes=classes, sampling=options)
         if self.few_step is not None:
-            noise = self._noise_of(start, noise, classes, levels)
-            start = None
+            noise, start = first_noise(images_of_noise(denoise, levels, self.noise_shape), noise, start), None
         if start is not None:
             levels = levels_from(levels, start.strength, options.sigma_min)
-
-        denoise: Denoise = partial(self._guided, classes=classes, sampling=options)
         if start is not None and start.mask is not None:
             denoise = keeping(denoise, start.images, start.mask)
         if watch is not None:
@@ -289,7 +270,8 @@ class Diffusion(GenerativeModel):
         check_classes(classes, self.shape, len(images))
         forward = self._levels(options)
         if self.few_step is not None:
-            return nearest_noise(self._few_steps(classes, forward), images, begin)
+            denoise: Denoise = partial(self._guided, classes=classes, sampling=options)
+            return nearest_noise(images_of_noise(denoise, forward, self.noise_shape), images, begin)
         largest, std = forward[0], self.objective.sigma_data
         smallest = min(options.sigma_min, largest / 2)
         levels = noise_levels(max(2 * options.steps, _ENCODE_STEPS), smallest, largest)[-2::-1]
@@ -301,25 +283,6 @@ class Diffusion(GenerativeModel):
             return (images - clean) / time
 
         return heun(velocity, images / (std + levels[0]), times) / times[-1]
-
-    def _noise_of(self, start: Start | None, noise: Tensor, classes: Tensor | None, levels: Sequence[float]) -> Tensor:
-        """Return the noise with which a few-step model begins from start images, (N, C, H, W)."""
-        if start is None or start.noise is None:
-            return noise_of_start(self._few_steps(classes, levels), noise, start)
-        flat = replace(start, noise=start.noise.flatten(1))
-        return noise_of_start(self._few_steps(classes, levels), noise.flatten(1), flat).reshape(noise.shape)
-
-    def _few_steps(self, classes: Tensor | None, levels: Sequence[float]) -> Generate:
-        """Return what a few-step model draws, as a function of noise (N, C, H, W) or (N, C * H * W)."""
-
-        def denoise(noisy: Tensor, sigma: float) -> Tensor:
-            return self.denoise(noisy, noisy.new_full((len(noisy),), sigma), classes)
-
-        def generate(noise: Tensor) -> Tensor:
-            noise = noise.reshape(-1, *self.noise_shape)
-            return few_step(denoise, noise * levels[0], noise, levels)
-
-        return generate
 
     def _solve(
         self, denoise: Denoise, noise: Tensor, base: Tensor | None, levels: Sequence[float], sampler: str

@@ -11,7 +11,8 @@ from torch import Generator, Tensor, nn
 from torch.nn import Parameter
 
 from genai_core import GenaiError
-from genai_core.config import FewStepConfig, ModelRecipe, SamplingConfig
+from genai_core.config import ModelRecipe, SamplingConfig
+from genai_core.config.models import FewSteps
 from genai_core.image_size import ImageSize
 from genai_core.models.editing import Start, Watch
 from genai_core.seeds import LARGEST_SEED
@@ -56,6 +57,21 @@ class Part:
     first: int
     end: int
     whole: int
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """What a few-step model learns from its teacher.
+
+    weights: sha256 of the teacher's. sampling: how the teacher draws. pairs: images that it draws. labels: (pairs,)
+    int64, theirs; None without classes. steps: the most network evaluations of the few-step model.
+    """
+
+    weights: str
+    sampling: SamplingConfig
+    pairs: int
+    labels: Tensor | None
+    steps: FewSteps
 
 
 @dataclass(frozen=True)
@@ -127,18 +143,15 @@ class GenerativeModel(nn.Module, ABC):
     def distillation(
         self,
         recipe: Any,  # noqa: ARG002 - most families have none
-        config: FewStepConfig,  # noqa: ARG002
-        weights: str,  # noqa: ARG002
-        labels: Tensor | None,  # noqa: ARG002
+        lesson: Lesson,  # noqa: ARG002
         cache: Path,  # noqa: ARG002
         on_progress: Callable[[int], None],  # noqa: ARG002
     ) -> Distilling:
         """Return the training of a model that draws in a few evaluations what this one, the teacher, draws in many.
 
-        recipe: this model's own, with the training section of the distillation. weights: sha256 of the teacher's.
-        labels: (config.pairs,) int64 or None, of the images that the teacher draws now, or finds in the folder `cache`
-        after a stop; on_progress is called with their number so far. Raises ValueError for a family that draws in one
-        evaluation already.
+        recipe: this model's own, with the training section of the distillation. The teacher draws its images now, or
+        finds them in the folder `cache` after a stop; on_progress is called with their number so far. Raises ValueError
+        for a family that draws in one evaluation already.
         """
         raise ValueError(
             f"finetune.kind: got few_step; allowed: another, because this is a {self.family} model, and only diffusion "

@@ -18,6 +18,7 @@ from genai_core.training.checkpoint import Checkpoints
 from genai_core.training.compiling import compiled, uncompiled
 from genai_core.training.curves import Row, previews_due
 from genai_core.training.follow import Followers
+from genai_core.training.moments import Moments, moments_of
 from genai_core.training.precision import fabric_precision
 from genai_core.training.ranks import Ranks, launch
 from genai_core.training.result import Previews, TrainingResult
@@ -67,13 +68,15 @@ def train(
     rungs: Rungs | None = None,
     from_average: bool = False,
     rates: Mapping[str, float] | None = None,
+    moments: Moments | None = None,
 ) -> TrainingResult:
     """Train `model` in place, from the last checkpoint if there is one. Afterwards it has the averaged weights.
 
     followers: called in the first process only. evaluate: required for config.early_stop. rungs: additional
     evaluations, which do not affect the result. from_average: the model was loaded, so its weights are an average, and
     the new average starts with them. rates: factor of the learning rate by a weight's name; weights without one are
-    frozen; None: 1 for all.
+    frozen; None: 1 for all. moments: state of the optimizers that an earlier training ended with; None: they start
+    fresh.
     Raises DivergedError when a loss breaks after the last allowed rollback, AlarmError on a family's alarm,
     DoesNotFitError when the device has too little memory, and TrainingStoppedError, after saving a checkpoint, when
     `stop_requested` returns True. The caller deletes the checkpoints after saving the model.
@@ -85,7 +88,11 @@ def train(
     ranks = Ranks(fabric)
     part = ranks.part(config.batch_images)
     run = begin(
-        model.to(hardware.device).train(), config, min(config.micro_batch_images or len(part), len(part)), rates
+        model.to(hardware.device).train(),
+        config,
+        min(config.micro_batch_images or len(part), len(part)),
+        rates,
+        moments,
     )
     state = checkpoints.load()
     if state is not None:
@@ -118,6 +125,7 @@ def train(
         seconds=run.seconds,
         evaluation_seconds=run.evaluation_seconds,
         peak_memory_mb=_memory_mb(hardware.device),
+        moments=moments_of(model, run.optimizers),
     )
 
 

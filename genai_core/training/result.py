@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from genai_core.training.curves import Row
+from genai_core.training.moments import Moments
 from genai_core.training.run import Rollback
 from genai_core.training.schedule import EndedBy
 
@@ -37,3 +38,4 @@ class TrainingResult:
     seconds: float  # in the loop, over all attempts
     evaluation_seconds: float
     peak_memory_mb: float  # on the GPU, or of this process if it runs on the CPU
+    moments: Moments  # of the optimizers, for a training that continues this one

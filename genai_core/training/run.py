@@ -14,6 +14,8 @@ from genai_core.models.protocol import GenerativeModel
 from genai_core.training.curves import Curves
 from genai_core.training.early_stop import EarlyStop
 from genai_core.training.ema import Ema
+from genai_core.training.moments import Moments, restore_moments
+from genai_core.training.rates import FrozenError
 from genai_core.training.rungs import Measured
 from genai_core.training.watch import BLOCK_STEPS, LossWatch
 
@@ -67,11 +69,15 @@ class TrainingRun:
 
 
 def begin(
-    model: GenerativeModel, config: TrainingConfig, micro_batch_images: int, rates: Mapping[str, float] | None = None
+    model: GenerativeModel,
+    config: TrainingConfig,
+    micro_batch_images: int,
+    rates: Mapping[str, float] | None = None,
+    moments: Moments | None = None,
 ) -> TrainingRun:
     """Start a run at step 0. Its start is a good state, unless the config allows no rollbacks.
 
-    rates: as in `train`.
+    rates, moments: as in `train`.
     """
     groups = {phase: _groups(model, phase, rates) for phase in model.phases}
     optimizers = {
@@ -85,6 +91,11 @@ def begin(
         for phase, parameters in groups.items()
         if parameters
     }
+    for phase in model.phases_at(1.0):
+        if phase not in optimizers:  # low-rank changes have only layers to train, and these may be frozen
+            raise FrozenError(f"frozen: nothing of the {phase} is left to train; freeze less (finetune.frozen)")
+    if moments is not None:
+        restore_moments(model, optimizers, moments)
     watches = {phase: LossWatch() for phase in optimizers}
     run = TrainingRun(model, Ema(model.sampled_network()), optimizers, watches, micro_batch_images=micro_batch_images)
     if config.watch.max_rollbacks:

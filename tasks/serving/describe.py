@@ -7,6 +7,7 @@ from annotated_types import Ge, Gt, Le
 from pydantic.fields import FieldInfo
 
 from genai_core.config import DistilledRecipe
+from genai_core.config.models import FEW_STEPS
 from genai_core.model import Model
 from genai_core.models.artifact import WEIGHTS_FILE
 
@@ -56,7 +57,9 @@ def sampling_options(model: Model) -> dict[str, dict[str, Any]]:
         # Its levels and its guidance are fixed.
         options = {name: options[name] for name in ("sampler", "steps")}
         options["sampler"]["choices"] = [FEW_STEP]
-        options["steps"]["high"] = recipe.few_step.steps
+        # Of four evaluations it can make the first, two or all, but not three.
+        numbers = [steps for steps in FEW_STEPS if steps <= recipe.few_step.steps]
+        options["steps"] |= {"kind": "choice", "choices": numbers, "low": None, "high": None}
     elif "sampler" in options:
         options["sampler"]["choices"].remove(FEW_STEP)
     return options

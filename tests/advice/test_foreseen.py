@@ -51,6 +51,18 @@ def test_the_split_of_the_source_counts(config: Config) -> None:
     assert "test_share to" not in text
 
 
+def test_few_step_models_are_made_of_diffusion_models(config: Config) -> None:
+    finetune = config.finetune.model_copy(update={"kind": "few_step"})
+    makes = config.model_copy(update={"finetune": finetune})
+    assert "models: also has gan, vae, vqvae: if one of these is selected" in warned(makes, ENOUGH)
+    only_gan = makes.model_copy(update={"models": {"gan": config.models["gan"]}})
+    assert fatal(only_gan, ENOUGH) == [
+        "finetune.kind is few_step, which is for diffusion models only, and models: has none; set finetune.kind to full"
+    ]
+    base = finetune.model_copy(update={"start": "base"})
+    assert foreseen(only_gan.model_copy(update={"finetune": base}), ENOUGH) == ()
+
+
 def test_warnings(config: Config) -> None:
     few = DataFacts(60, classes={"a": 30, "b": 30})
     assert "feature_dim is 64, about 12 images are for testing" in warned(config, few)

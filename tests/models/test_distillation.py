@@ -4,14 +4,14 @@ from tempfile import TemporaryDirectory
 import pytest
 import torch
 
-from genai_core.config import DiffusionSampling, FewStepConfig
+from genai_core.config import DiffusionSampling
 from genai_core.models.artifact import load_for_training, load_model, read_config, save_model
 from genai_core.models.diffusion import build
 from genai_core.models.editing import Start
-from genai_core.models.networks.diffusion.distillation import student_levels
 from genai_core.models.networks.diffusion.ode import few_step
 from genai_core.models.networks.diffusion.pairs import draw_pairs
-from genai_core.models.protocol import Part, SamplingError, to_unit
+from genai_core.models.networks.diffusion.student import student_levels
+from genai_core.models.protocol import Lesson, Part, SamplingError, to_unit
 from genai_core.training.noise import WholeBatchNoise
 from tests.models.overfit import UNLABELLED
 from tests.models.tiny import SHAPE, diffusion_recipe, gan_recipe
@@ -38,12 +38,15 @@ def teacher(**objective):
     return model.eval()
 
 
+def lesson(steps):
+    return Lesson("f" * 64, TEACHER, 24, LABELS, steps)
+
+
 def distilling(steps=2, **objective):
-    config = FewStepConfig(steps=steps, pairs=24, teacher=TEACHER, worst_ratio=1.3)
     done = []
     with TemporaryDirectory() as cache:
         found = teacher(**objective).distillation(
-            diffusion_recipe(**objective), config, "f" * 64, LABELS, Path(cache), done.append
+            diffusion_recipe(**objective), lesson(steps), Path(cache), done.append
         )
     assert done == [24]
     return found
@@ -207,17 +210,15 @@ def test_options_that_a_few_step_model_has_not(changes, message):
 
 def test_it_cannot_be_a_teacher_itself():
     found = distilling()
-    config = FewStepConfig(steps=1, pairs=24, teacher=TEACHER, worst_ratio=1.3)
     with pytest.raises(ValueError, match="draws in 2 evaluations already"):
-        found.model.result().distillation(found.recipe, config, "f" * 64, LABELS, Path(), lambda _: None)
+        found.model.result().distillation(found.recipe, lesson(1), Path(), lambda _: None)
 
 
 def test_other_families_have_no_few_step_models():
     from genai_core.models.gan import build as build_gan
 
-    config = FewStepConfig(steps=1, pairs=24, teacher=TEACHER, worst_ratio=1.3)
     with pytest.raises(ValueError, match="because this is a gan model"):
-        build_gan(gan_recipe(), SHAPE).distillation(gan_recipe(), config, "f" * 64, LABELS, Path(), lambda _: None)
+        build_gan(gan_recipe(), SHAPE).distillation(gan_recipe(), lesson(1), Path(), lambda _: None)
 
 
 def test_the_noise_of_an_image_is_searched():

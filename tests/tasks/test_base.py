@@ -65,6 +65,7 @@ def test_what_a_base_holds(based):
     assert read_json("models/base/selection.json")["sampling"] == {"truncation": 1.0}
     code = read_json("models/base/code.json")
     assert {"genai_core/models/gan.py", "seen.npy"} <= set(code)
+    assert code["sampling"] == {"truncation": 1.0}  # which a few-step model would learn
     assert "## Licence" not in Path("models/base/card.md").read_text()  # the candidate gets its own
     assert load_model(Path("models/base")).shape.classes == ("across", "down")
 
@@ -93,16 +94,43 @@ def test_a_new_class_is_learned_from_new_and_replayed_images(based, monkeypatch,
     said = capsys.readouterr().out
     assert "models/base: 1 new class, which start as the mean of the others: both" in said
     assert "60 new images of 300 to train on" in said
+    rates = "learning_rate_share 0.75, class_rate 13.3" if kind == "full" else "learning_rate_share 1, class_rate 10"
+    assert f"finetune: auto is {rates}, because classes are new" in said
     description = read_config(Path("models/finetuned"))
     assert description.shape.classes == MORE
     summary = description.training_summary
     assert summary["started from"] == f"weights {read_config(Path('models/base')).sha256[WEIGHTS_FILE]}"
     assert summary["adapted"].startswith("1 new class")
     assert summary["images"] == 64
+    learned = 13.3 if kind == "full" else 10
+    assert summary["learning rate of the class embeddings"] == f"{learned} times the last layer's"
     before, after = (load_for_training(Path(f"models/{name}")).state_dict() for name in ("base", "finetuned"))
     assert before.keys() == after.keys()  # an ordinary model, also after LoRA
     assert torch.equal(before["generator.basis"], after["generator.basis"])
     assert not torch.equal(before["generator.head.weight"], after["generator.head.weight"])
+
+
+def test_the_optimizer_goes_on_but_for_weights_of_classes(based, monkeypatch, capsys):
+    shutil.copytree("data/old", "data/prepared")
+    run(monkeypatch, finetune)
+    write_selection("continued", "models/finetuned", "small")
+    run(monkeypatch, base, "continued", "--name=continued", "--data=data/old")
+    shutil.rmtree("data/prepared")
+    with_a_class_more()
+    change_params(finetune={"optimizer": "restored"})
+    capsys.readouterr()
+    run(monkeypatch, finetune)
+    said = capsys.readouterr().out
+    assert "finetune.optimizer: restored, but fresh for discriminator.score." in said
+    assert "generator.class_embedding.weight" in said
+
+
+def test_low_rank_changes_need_a_layer_that_is_not_frozen(based, monkeypatch, capsys):
+    shutil.copytree("data/old", "data/prepared")
+    change_params(finetune={"kind": "lora", "frozen": ["*.weight"]})
+    with pytest.raises(SystemExit):
+        run(monkeypatch, finetune)
+    assert "nothing of the discriminator is left to train; freeze less" in capsys.readouterr().err
 
 
 def test_nothing_new_is_an_error_that_says_what_to_do(based, monkeypatch, capsys):
@@ -137,6 +165,7 @@ def test_the_base_is_measured_too_and_kept_if_the_other_is_worse(based, monkeypa
     assert chosen["model"] == ("v0.0.1" if kept else "finetuned")
     assert chosen["figures"]["fd_classifier"] == (others if kept else own)
     assert Path("models/candidate/card.md").read_text().count("## Licence") == 1
+    assert not Path("models/candidate/base.json").exists()  # which is about models/base
 
 
 def measured(name, **figures):

@@ -1,6 +1,7 @@
 """finetune.kind few_step: the stages around it."""
 
 import shutil
+from pathlib import Path
 
 import pytest
 from ruamel.yaml import YAML
@@ -11,6 +12,8 @@ from genai_core.models.artifact import WEIGHTS_FILE, read_config
 from tasks import finetune
 from tasks.drawn import read_contender
 from tasks.evaluate import sampling_of
+from tasks.select import teacher_sampling
+from tasks.selection import MeasuredModel
 from tasks.serving.describe import sampling_options
 from tests.tasks.small_run import (
     PARAMS,
@@ -40,6 +43,7 @@ def small_diffusion():
     values, own = yaml.load(PARAMS), YAML().load(PARAMS.with_name("all.yaml"))
     values["models"] = {"small": own["models"]["diffusion"]}
     values["models"]["small"]["network"].update(width=8, depth=1)
+    values["models"]["small"]["sampling"] = TEACHER
     yaml.dump(values, PARAMS)
 
 
@@ -49,9 +53,9 @@ def selected(workspace, monkeypatch):
     shutil.copy(PARAMS, "all.yaml")
     small_params()
     small_diffusion()
-    few_step = {"steps": 2, "pairs": 20, "teacher": TEACHER, "worst_ratio": 1.3}
+    few_step = {"steps": 2, "pairs": 20, "teacher": "auto", "worst_ratio": 1.3}
     own = {"kind": "few_step", "few_step": few_step, "total_images": 128}
-    change_params(finetune={**own, "warmup_images": 32, "ema_halflife_images": 64, "learning_rate_share": 1.0})
+    change_params(finetune={**own, "warmup_images": 32, "ema_halflife_images": 64})
     ready_to_finetune(monkeypatch)
     return workspace
 
@@ -61,13 +65,18 @@ def test_makes_a_few_step_model_that_names_its_teacher(selected):
     folder = selected / "models/finetuned"
     description, weights = read_config(folder), read_config(selected / "models/selected").sha256[WEIGHTS_FILE]
     assert description.config.few_step.teacher == weights
+    # What was not set: the teacher draws as it was selected, and the learning rate is the teacher's own.
+    assert description.config.few_step.teacher_sampling.model_dump(mode="json") == TEACHER
+    own = load_config(PARAMS).model("small").training.learning_rate
+    assert description.config.training.learning_rate == own
+    assert not Path(".genai/cache/optimizers").exists()  # no state of an optimizer belongs to these weights
     assert description.training_summary["started from"] == f"weights {weights}"
     assert "20 images" in description.training_summary["few steps"]
     model = load_model(folder, device="cpu")
     assert (model.sampling.sampler, model.sampling.steps) == ("few_step", 2)
     assert len(model.draw(4, steps=1)) == 4
     offered, others = sampling_options(model), sampling_options(load_model(selected / "models/selected", device="cpu"))
-    assert (offered["sampler"]["choices"], offered["steps"]["high"]) == (["few_step"], 2)
+    assert (offered["sampler"]["choices"], offered["steps"]["choices"]) == (["few_step"], [1, 2])
     assert others["sampler"]["choices"] == ["heun", "euler", "multistep"]
     # Measured and compared as it draws, not as its teacher does.
     config = load_config(PARAMS)
@@ -87,20 +96,30 @@ def test_nothing_continues_a_few_step_model(selected, capsys):
     finetune.main()
     shutil.rmtree("models/selected")
     write_selection("models/selected", "models/finetuned", "small")
-    for kind, message in (
-        ("full", "no kind continues a few-step model"),
-        ("few_step", "draws in 2 evaluations already"),
-    ):
+    teacher = read_config(selected / "models/finetuned").config.few_step.teacher
+    for kind in ("full", "lora", "few_step"):
         change_params(finetune={"kind": kind})
         with pytest.raises(SystemExit):
             finetune.main()
-        assert message in capsys.readouterr().err
+        assert f"nothing continues: continue its teacher, the model with the weights {teacher[:12]}" in (
+            capsys.readouterr().err
+        )
+
+
+def test_a_fine_tuning_depends_on_how_the_teacher_draws_only_if_that_is_learned(workspace):
+    config, chosen = load_config(PARAMS).finetune, MeasuredModel("small", "diffusion", Path(), {}, TEACHER)
+    learns = config.model_copy(update={"kind": "few_step"})
+    own = learns.model_copy(update={"few_step": config.few_step.model_copy(update={"teacher": chosen})})
+    assert teacher_sampling(chosen, learns) == {"sampling": TEACHER}
+    assert teacher_sampling(chosen, config) == teacher_sampling(chosen, own) == {}
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
         ({"frozen": ["network.down.*"]}, "frozen, first_layer_rate, class_rate: allowed: "),
+        ({"class_rate": 10.0}, "frozen, first_layer_rate, class_rate: allowed: "),
+        ({"optimizer": "restored"}, "optimizer: got restored; allowed: fresh with kind few_step"),
         ({"start": "base", "images": "new"}, "images: got new; allowed: all with kind few_step"),
     ],
 )

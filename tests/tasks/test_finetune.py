@@ -1,9 +1,14 @@
+import os
+import shutil
+from pathlib import Path
+
 import pytest
 import torch
 
 from genai_core.config import load_config
 from genai_core.models.artifact import WEIGHTS_FILE, load_for_training, load_model, read_config
 from tasks import finetune
+from tasks.optimizers import KEPT, keep_moments, kept_moments
 from tests.tasks.small_run import (
     PARAMS,
     bytes_below,
@@ -12,6 +17,7 @@ from tests.tasks.small_run import (
     ready_to_finetune,
     small_params,
     write_model,
+    write_selection,
 )
 
 
@@ -63,6 +69,39 @@ def test_replay_is_for_a_base_and_the_selected_model_gets_all(selected, capsys):
     change_params(finetune={"images": "replay"})
     finetune.main()
     assert "finetune.images: replay is for a base; models/selected was trained on all" in capsys.readouterr().out
+
+
+def test_begins_with_the_optimizer_of_the_training_before(selected, capsys):
+    finetune.main()
+    (state,) = Path(".genai/cache/optimizers").iterdir()
+    assert state.stem == read_config(selected / "models/finetuned").sha256[WEIGHTS_FILE]
+    shutil.rmtree("models/selected")
+    write_selection("models/selected", "models/finetuned", "small")
+    weights, summaries = [], []
+    for optimizer in ("fresh", "restored"):
+        change_params(finetune={"optimizer": optimizer})
+        finetune.main()
+        weights.append((selected / "models/finetuned" / WEIGHTS_FILE).read_bytes())
+        summaries.append(read_config(selected / "models/finetuned").training_summary)
+    assert weights[0] != weights[1]
+    assert [summary.get("optimizer") for summary in summaries] == [None, "began as that of these weights"]
+    state.unlink()
+    capsys.readouterr()
+    with pytest.raises(SystemExit):
+        finetune.main()
+    said = capsys.readouterr().err
+    assert f"has no state of the optimizer that trained models/selected (weights {state.stem[:12]})" in said
+    assert "Use optimizer: fresh, or train the model here again" in said
+
+
+def test_few_states_of_optimizers_are_kept(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for number in range(KEPT + 2):
+        keep_moments(f"{number:064}", {"denoiser/weight/step": torch.tensor(float(number))})
+        os.utime(f".genai/cache/optimizers/{number:064}.safetensors", (number, number))
+    left = sorted(int(path.stem) for path in Path(".genai/cache/optimizers").iterdir())
+    assert left == [*range(2, KEPT + 2)]
+    assert kept_moments(f"{KEPT:064}", Path("model"))["denoiser/weight/step"] == KEPT
 
 
 def test_two_runs_write_equal_bytes(selected):

@@ -32,6 +32,7 @@ def run(
     rungs=None,
     device=CPU,
     rates=None,
+    moments=None,
     **changes,
 ):
     config = training_config(**changes)
@@ -48,6 +49,7 @@ def run(
         stop_requested=stop_requested,
         evaluate=evaluate,
         rates=rates,
+        moments=moments,
         rungs=rungs,
     )
 

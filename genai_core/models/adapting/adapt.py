@@ -25,10 +25,16 @@ class NotAdaptableError(ValueError):
 
 @dataclass(frozen=True)
 class Adapted:
-    """A model that fits the data, and what was changed for that, in sentences; none if it fitted already."""
+    """A model that fits the data.
+
+    changes: what was changed for that, in sentences; none if it fitted already. new_classes: which it did not draw
+    before. changed_weights: names of the weights that are not the loaded ones, such as those with a row per class.
+    """
 
     model: GenerativeModel
-    changes: tuple[str, ...]
+    changes: tuple[str, ...] = ()
+    new_classes: tuple[str, ...] = ()
+    changed_weights: frozenset[str] = frozenset()
 
 
 def adapted(folder: Path, shape: ImageShape) -> Adapted:
@@ -40,7 +46,7 @@ def adapted(folder: Path, shape: ImageShape) -> Adapted:
     old, recipe = description.shape, description.config
     source = load_for_training(folder)
     if shape == old:
-        return Adapted(source, ())
+        return Adapted(source)
     if bool(shape.classes) != bool(old.classes):
         why = "the images have classes, the model has none"
         if old.classes:
@@ -51,24 +57,27 @@ def adapted(folder: Path, shape: ImageShape) -> Adapted:
     except ValueError as error:
         raise NotAdaptableError(f"{folder} cannot continue: {error}; train a model from scratch") from None
     rows = class_rows(recipe, old)
-    state = {}
+    state, changed = {}, set()
     for name, fresh in target.state_dict().items():
         learned = source.state_dict().get(name)
         if learned is None:
             raise _differs(folder, old, shape, f"{name} has no counterpart")
-        if name in rows:
+        if name in rows and shape.classes != old.classes:
             learned = rows_by_class(learned, old.classes, shape.classes)
+            changed.add(name)
         elif learned.shape != fresh.shape:
             found = with_channels(learned, fresh, old.channels, shape.channels)
             if found is None:
                 sizes = f"{tuple(learned.shape)} instead of {tuple(fresh.shape)}"
                 raise _differs(folder, old, shape, f"{name} has the shape {sizes}")
             learned = found
+            changed.add(name)
         state[name] = learned
     if lost := source.state_dict().keys() - state.keys():
         raise _differs(folder, old, shape, f"{min(lost)} has no counterpart")
     target.load_state_dict(state)
-    return Adapted(target, tuple(_changes(old, shape)))
+    new = tuple(name for name in shape.classes if name not in old.classes)
+    return Adapted(target, tuple(_changes(old, shape)), new, frozenset(changed))
 
 
 def class_rows(recipe: ModelRecipe, shape: ImageShape) -> set[str]:

@@ -1,12 +1,13 @@
 """The base of a fine-tuning: its line of params.yaml, the model that is brought in, what is known of its images."""
 
+import json
 from pathlib import Path
 
 import pytest
 
 from flows.dvc_lock import lock_here
-from flows.registry.base import BaseError, read_base, set_base, set_start
-from flows.registry.model_names import ModelNameError
+from flows.registry.base import BaseError, continued_for, read_base, set_base, set_kind, set_start
+from flows.registry.model_names import ModelNameError, NamedModel
 from genai_core.config import load_config
 from tests.flows.conftest import DVC_WARNS, ROOT, shell
 from tests.flows.model_home import make, new_home
@@ -24,6 +25,8 @@ def test_only_one_word_changes(tmp_path: Path) -> None:
     assert (tmp_path / "params.yaml").read_text() == text
     set_start(tmp_path, "selected")
     assert (tmp_path / "params.yaml").read_text() == before
+    set_kind(tmp_path, "few_step")
+    assert (tmp_path / "params.yaml").read_text() == before.replace("  kind: full ", "  kind: few_step ", 1)
 
 
 @pytest.mark.parametrize(
@@ -96,3 +99,36 @@ def test_a_base_that_dvc_cannot_see_is_an_error(home: Path) -> None:
         assert "  start: selected\n" in (home / "params.yaml").read_text()
     finally:
         (home / ".gitignore").write_text(ignored)
+
+
+def make_few_step(model: Path, teacher: str) -> None:
+    """Let a model's config.json say that it was made from these weights."""
+    values = json.loads((model / "config.json").read_text())
+    (model / "config.json").write_text(json.dumps({**values, "few_step": {"teacher": teacher}}))
+
+
+@DVC_WARNS
+def test_of_a_few_step_model_its_teacher_is_continued(home: Path) -> None:
+    set_base(home, "v0.0.1")
+    teacher = read_base(home)
+    assert teacher is not None
+    fast = home / "fast"
+    fast.mkdir()
+    for file in (home / "models/candidate").iterdir():
+        (fast / file.name).write_bytes(file.read_bytes())
+    make_few_step(fast, teacher.weights)
+    assert set_base(home, str(fast)) == teacher  # the base of this workspace, as it is
+
+    # As if the model came from a commit whose models/base.dvc names the teacher.
+    shell(home, "git add models/base.dvc && git commit -q -m base")
+    named = NamedModel("quick", commit=shell(home, "git rev-parse HEAD").strip())
+    found = continued_for(home, named, fast)
+    assert (found.title, found.commit) == ("the teacher of quick", None)
+    assert json.loads((found.folder / "config.json").read_text())["sha256"]["model.safetensors"] == teacher.weights
+
+    make_few_step(fast, "0" * 64)
+    message = r"is a few-step model, which nothing continues, and its teacher \(weights 0{12}\) is not among the models"
+    with pytest.raises(BaseError, match=f"{message} that this workspace has"):
+        set_base(home, str(fast))
+    with pytest.raises(BaseError, match=f"{message} that its commit"):
+        continued_for(home, named, fast)

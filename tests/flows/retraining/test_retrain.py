@@ -181,7 +181,11 @@ def test_killed_in_the_middle_and_two_at_once(home: Path, server: Server) -> Non
 
 
 def test_killed_between_promotion_and_merge(home: Path, server: Server) -> None:
-    """Production has moved: the next one draws what was not drawn, writes down and merges what was not."""
+    """Production has moved: the next one draws what was not drawn, writes down and merges what was not.
+
+    It makes a few-step model: of production, after that has learned the new data.
+    """
+    setting(home, "finetune.kind", "few_step")
     put(home, "second", 4)
     track(home)
     slow = variables(home, {"generate": 60.0})
@@ -190,8 +194,14 @@ def test_killed_between_promotion_and_merge(home: Path, server: Server) -> None:
         diary = home.parent / "diary"
         wait_for(lambda: diary.exists() and "generate" in diary.read_text(), 120.0)
         first.kill()
-    started(home)
+    assert started(home) == ["prepare", "finetune", "candidate", "finetune", "generate"]
     assert production(home) == "v0.0.2"
+    made_by = shell(home, "git log -2 --format=%s candidate@v0.0.2")
+    assert made_by.splitlines()[1].startswith("The teacher of a few-step model: v0.0.1, fine-tuned on data ")
+    assert "  kind: few_step" in shell(home, "git show candidate@v0.0.2:params.yaml")
+    # The toy's candidate has the weights of its base: each is a copy of the other, and the way ends.
+    answer = genai(home, "lineage", "v0.0.2")
+    assert "model models/base" in answer.stdout, answer.stderr
     (check,) = (check for check in examine(home) if check.name == "retraining")
     assert (check.status, check.todo) == ("warn", "genai retrain finishes it")
     assert check.found.startswith("v0.0.2 was promoted by a retraining that was killed before retrain/")

@@ -30,10 +30,6 @@ if TYPE_CHECKING:
 # The noise level, over the objective's sigma_data, at which features are taken, and that of the noise added for it. Low
 # enough to see detail, and high enough that the network has learned to look at more than the pixel itself.
 _FEATURE_LEVEL = 1 / 7
-# Noise levels over sigma_data. The first is far below that of the teacher's first step: from pure noise, its estimate
-# hardly depends on the noise, so the weights would have to learn first to look at it. (Zhou et al. 2024, arXiv
-# 2404.04057, begin at 5 times sigma_data too.)
-_LEVELS = {1: (5.0,), 2: (5.0, 0.9), 4: (5.0, 2.0, 0.9, 0.4)}
 # Share of the run after which the discriminator takes part, and learning rates from then on, as factors.
 _ADVERSARIAL_FROM = 0.6
 _RATES = {"imitation": 1.0, "discriminator": 2.0, "refinement": 0.7}
@@ -43,11 +39,6 @@ _SEEN_LEVEL, _SEEN_SPREAD = 0.64, 1.0
 _EXAMPLES = 256  # images that set the scales of the discriminator's features
 _SMOOTHED = 1e-4  # added to squares before their root, so that its gradient stays finite
 _LEAST_VARIANCE = 1e-3  # of features at one position, which are divided by their root mean square
-
-
-def student_levels(steps: int, sigma_data: float) -> tuple[float, ...]:
-    """Return the noise levels of a student's evaluations, largest first."""
-    return tuple(sigma_data * level for level in _LEVELS[steps])
 
 
 class Distillation(GenerativeModel):

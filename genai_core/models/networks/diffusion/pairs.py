@@ -14,7 +14,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-from genai_core.config import DiffusionSampling
+from genai_core.config import SamplingConfig
 from genai_core.models.protocol import GenerativeModel
 from genai_core.seeds import LARGEST_SEED
 
@@ -44,7 +44,7 @@ class Pairs:
 def draw_pairs(
     teacher: GenerativeModel,
     weights: str,
-    sampling: DiffusionSampling,
+    sampling: SamplingConfig,
     labels: Tensor | None,
     count: int,
     seed: int,
