@@ -15,7 +15,7 @@ import torch
 from genai_core.exploring.directions import find_directions
 from genai_core.exploring.directions_folder import save_directions
 from genai_core.exploring.quick_draw import quick_draw
-from genai_core.model import load_model
+from tasks.own_models import load_own
 
 
 def main() -> None:
@@ -32,7 +32,7 @@ def main() -> None:
 
 def write_directions(folder: Path, out: Path, device: str) -> None:
     """Find the directions of the model in a folder and write them to a new folder; none if its noise does nothing."""
-    model = load_model(folder, device=device)
+    model = load_own(folder, device)
     found = find_directions(quick_draw(model), model.network.noise_shape, model.classes)
     out.parent.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(prefix=".new-", dir=out.parent) as place:

@@ -17,7 +17,9 @@ from genai_core.data.dataset.dataset import load_dataset
 from genai_core.models.artifact import read_config
 from genai_core.sampling.sample import proportional_labels
 from tasks.context import running
+from tasks.device import torch_device
 from tasks.generate import CANDIDATE, check_selection, draw_batch
+from tasks.own_models import load_own
 
 
 def main() -> None:
@@ -38,10 +40,11 @@ def main() -> None:
             raise ValueError(f"{arguments.out}: exists already; choose another folder")
         if arguments.model is None:
             check_selection(CANDIDATE)
+        device = str(torch_device(context.config))
         classes = labels_like(arguments.like, arguments.images) if arguments.like else None
         draw_batch(
             context,
-            arguments.model or CANDIDATE,
+            load_own(arguments.model or CANDIDATE, device),
             arguments.out,
             arguments.images,
             arguments.seed,

@@ -34,7 +34,7 @@ class DrawnImages:
     labels: npt.NDArray[np.int64] | None
 
 
-def read_contender(name: str, folder: Path, config: Config) -> Contender:
+def read_contender(name: str, folder: Path, config: Config, workspace: Path = Path()) -> Contender:
     """Read a model; sampling options come from the folder's selection.json, else from params.yaml by its name.
 
     Raises FileNotFoundError or ValueError that say what is missing.
@@ -43,8 +43,8 @@ def read_contender(name: str, folder: Path, config: Config) -> Contender:
     family = description.config.family
     chosen = folder / SELECTION_FILE
     distilled = isinstance(description.config, DistilledRecipe)
-    if not chosen.is_file() and _is(folder, FINETUNED) and not distilled:
-        chosen = Path("models") / config.finetune.start / SELECTION_FILE
+    if not chosen.is_file() and _is(folder, workspace / FINETUNED) and not distilled:
+        chosen = workspace / "models" / config.finetune.start / SELECTION_FILE
     if chosen.is_file():
         values = json.loads(chosen.read_text())
         sha256 = values.get("protocol", {}).get("extractor_sha256", "")

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from genai_core.model import Classes, load_model
+from genai_core.model import Classes, Model, load_model
 from genai_core.models.artifact import CONFIG_FILE, SELECTION_FILE
 from tasks.context import Context, new_folder, running
 from tasks.device import torch_device
@@ -19,7 +19,7 @@ def main() -> None:
         check_selection(CANDIDATE)
         draw_batch(
             context,
-            CANDIDATE,
+            load_model(CANDIDATE, str(torch_device(context.config))),
             BATCH,
             config.total_images,
             config.seed,
@@ -38,7 +38,7 @@ def check_selection(model: Path) -> None:
 
 def draw_batch(
     context: Context,
-    model: Path,
+    model: Model,
     out: Path,
     total_images: int,
     seed: int,
@@ -48,18 +48,17 @@ def draw_batch(
     sampling: Mapping[str, Any] | None = None,
     batch_images: int | None,
 ) -> None:
-    """Generate images with the model in a folder, image i from seed + i, and write them to `out` as a batch.
+    """Generate images with a model, image i from seed + i, and write them to `out` as a batch.
 
     classes: as in Model.draw; None cycles through all. sampling: options that replace the model's own. batch_images: as
     in Model.draw; None draws the same pixels as the page and the API.
     """
     progress = context.progress
-    loaded = load_model(model, device=str(torch_device(context.config)))
     # Before they are arguments: `seed` or `form` would collide with those of draw_into.
-    loaded.sampling_with(sampling or {})
+    model.sampling_with(sampling or {})
     progress.begin("images", total=total_images, unit="images")
     with new_folder(out) as folder:
-        loaded.draw_into(
+        model.draw_into(
             folder,
             total_images,
             form=form,

@@ -3,8 +3,9 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from genai_core.model import Model, load_model
+from genai_core.model import Model
 from genai_core.models.artifact import WEIGHTS_FILE
+from tasks.own_models import load_own
 from tasks.serving.errors import ModelFault
 
 
@@ -23,7 +24,7 @@ class Models:
         model or other weights than expected.
         """
         try:
-            model = load_model(folder, device=self.device)
+            model = load_own(folder, self.device)
         except (FileNotFoundError, ValueError) as error:
             raise ModelFault(str(error)) from None
         found = model.description.sha256[WEIGHTS_FILE]

@@ -1,0 +1,43 @@
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+from genai_core.config import load_config
+from genai_core.models.artifact import build_model, save_model
+from tasks.own_models import load_own
+from tests.models.tiny import SHAPE, diffusion_recipe
+
+
+@pytest.fixture
+def branch(workspace: Path) -> Path:
+    """The model of the branch diffusion, as the stage train leaves it."""
+    torch.manual_seed(1)
+    folder, recipe = workspace / "models" / "trained" / "diffusion", diffusion_recipe()
+    folder.mkdir(parents=True)
+    save_model(folder, build_model(recipe, SHAPE), recipe, dataset="d" * 64, training_summary={})
+    return folder
+
+
+def test_a_branch_draws_as_params_yaml_says(
+    branch: Path, workspace: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path_factory.mktemp("elsewhere"))  # as `genai generate` does
+    own = load_config(workspace / "params.yaml").models["diffusion"].sampling
+    assert load_own(branch, "cpu").sampling == own
+    chosen = own.model_copy(update={"steps": 3})
+    (branch / "selection.json").write_text(json.dumps({"sampling": chosen.model_dump(mode="json")}))
+    assert load_own(branch, "cpu").sampling == chosen
+
+
+def test_a_model_from_elsewhere_draws_as_usual(
+    branch: Path, workspace: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    own = load_config(workspace / "params.yaml").models["diffusion"].sampling
+    elsewhere = tmp_path_factory.mktemp("elsewhere") / "diffusion"
+    shutil.copytree(branch, elsewhere)
+    assert load_own(elsewhere, "cpu").sampling != own
+    (workspace / "params.yaml").unlink()
+    assert load_own(branch, "cpu").sampling == load_own(elsewhere, "cpu").sampling
