@@ -19,7 +19,7 @@ def main() -> None:
         check_selection(CANDIDATE)
         draw_batch(
             context,
-            load_model(CANDIDATE, str(torch_device(context.config))),
+            load_model(CANDIDATE, device=str(torch_device(context.config))),
             BATCH,
             config.total_images,
             config.seed,

@@ -17,7 +17,7 @@ from flows.executors.shares import Offer, Share
 from flows.executors.software import Software
 from flows.graph import Needs, StageNode
 from flows.process import Processes, Stopped
-from flows.runs.job import Job
+from flows.runs.job import Job, Result
 from genai_core.config import ConfigError
 from tests.flows.executors.machines import Heard
 from tests.flows.executors.test_pools import compute
@@ -57,8 +57,11 @@ class Written:
 class Ordered(Dispatch):
     """Counts attempts; nothing is sent anywhere."""
 
-    def __init__(self) -> None:
-        self._count = 0
+    def __init__(self, earlier: Result | None = None) -> None:
+        self._count, self._earlier = 0, earlier
+
+    def known(self, _job: Job, _say: Callable[[str], None]) -> Result | None:
+        return self._earlier
 
     def order(self, _stage: StageNode, job: Job, _say: Callable[[str], None]) -> Order:
         self._count += 1
@@ -93,6 +96,14 @@ def test_a_lost_worker_is_another_attempt_until_there_were_ten() -> None:
     assert failure.value.__notes__[0].split("\n") == ["begins", *["lost: it died; another worker gets the job"] * 10]
     assert [order.job.attempt for order, _ in engine.orders] == list(range(1, 11))
     assert {share for _, share in engine.orders} == {Share(2, 0.0, 0, None)}
+
+
+def test_a_result_of_an_earlier_coordinator_needs_no_attempt() -> None:
+    job = Job("one", "commit", "prepare", {})
+    engine, result = Written([[WORKER]]), Result(job, {}, ran=True)
+    executor = EngineExecutor(engine, Ordered(result), Processes(), compute())
+    assert executor.execute(stage(2), job, Heard()) is result
+    assert engine.orders == []
 
 
 def test_what_a_worker_could_not_run_is_a_failure() -> None:
