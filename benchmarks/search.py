@@ -11,6 +11,7 @@ cores.
 
 import argparse
 import json
+import math
 import shutil
 import subprocess
 import sys
@@ -36,6 +37,7 @@ SMALL = {
     "models.vae.training.learning_rate": 5.0e-5,  # outside of the space
     "evaluation.total_images": 800,
 }
+COURSE = "course"  # seconds and distance of each trial, in order
 FULL, PRUNED = "random, all trained to their end", "tpe, with pruning"
 
 
@@ -123,6 +125,7 @@ def figures(values: dict[str, Any]) -> dict[str, Any]:
         "complete": states.count("complete"),
         "pruned": states.count("pruned"),
         "failed": states.count("failed"),
+        COURSE: [[trial["seconds"], trial["distance"]] for trial in trials],
     }
 
 
@@ -132,7 +135,7 @@ def rounded(value: float) -> float:
 
 def table(rows: list[dict[str, Any]]) -> str:
     """The rows as Markdown."""
-    names = list(rows[0])
+    names = [name for name in rows[0] if name != COURSE]
     lines = [f"| {' | '.join(names)} |", f"|{'---|' * len(names)}"]
     return "\n".join(lines + [f"| {' | '.join(str(row[name]) for name in names)} |" for row in rows])
 
@@ -144,7 +147,20 @@ def ratios(rows: list[dict[str, Any]]) -> list[str]:
         full, pruned = ([row[name] for row in rows if row["search"] == kind] for kind in (FULL, PRUNED))
         shares = [one / other for one, other in zip(pruned, full, strict=True)]
         lines.append(f"{name}, with pruning over without: {median(shares):.2f} (goal: at most {goal:g})")
+    reached = [
+        seconds_to(row[COURSE], other["distance"]) / other["seconds"]
+        for row, other in zip(*([row for row in rows if row["search"] == kind] for kind in (PRUNED, FULL)), strict=True)
+    ]
+    lines.append(f"seconds until as good as all of the other: {median(reached):.2f} of the other's (goal: at most 0.5)")
     return lines
+
+
+def seconds_to(course: list[list[Any]], distance: float) -> float:
+    """Seconds of the trials until one was at least as good; infinite if none was."""
+    for number, (_, found) in enumerate(course, 1):
+        if found is not None and found <= distance:
+            return float(sum(seconds for seconds, _ in course[:number]))
+    return math.inf
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from benchmarks.serving_locust import Load
 
 # Until the queue is as full as it stays.
 WARM_UP_S = 2.0
+MOST_IDLE_S = 3.0  # the server closes a connection after 5
 
 
 def open_load(address: str, model: str, per_second: float, images: int, seconds: float) -> Load:
@@ -28,7 +29,7 @@ class _Clients:
         self._host, self._port = parts.hostname, parts.port
         self._head = f"POST /v1/draw HTTP/1.1\r\nHost: {parts.netloc}\r\nContent-Type: application/json\r\n"
         self._model, self._images = model, images
-        self._idle: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
+        self._idle: list[tuple[float, asyncio.StreamReader, asyncio.StreamWriter]] = []  # since when
 
     async def run(self, per_second: float, seconds: float) -> Load:
         begun, tasks = time.perf_counter(), []
@@ -36,16 +37,24 @@ class _Clients:
             await asyncio.sleep(begun + number / per_second - time.perf_counter())
             tasks.append(asyncio.create_task(self._ask(number)))
         ended = await asyncio.gather(*tasks)
-        for _, writer in self._idle:
+        for *_, writer in self._idle:
             writer.close()
         return Load(seconds, tuple(ended[round(WARM_UP_S * per_second) :]))
+
+    async def _connection(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """Return an idle connection that is young enough, or a new one."""
+        while self._idle:
+            since, reader, writer = self._idle.pop()
+            if time.perf_counter() - since < MOST_IDLE_S:
+                return reader, writer
+            writer.close()
+        return await asyncio.open_connection(self._host, self._port)
 
     async def _ask(self, number: int) -> tuple[str, float]:
         """Return the status and the seconds of a request."""
         body = json.dumps({"model": self._model, "count": self._images, "seed": number * self._images}).encode()
         begun = time.perf_counter()
-        connection = self._idle.pop() if self._idle else await asyncio.open_connection(self._host, self._port)
-        reader, writer = connection
+        reader, writer = await self._connection()
         writer.write(f"{self._head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
         head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
         length = re.search(r"content-length: (\d+)", head)
@@ -56,5 +65,5 @@ class _Clients:
         if "connection: close" in head:
             writer.close()
         else:
-            self._idle.append(connection)
+            self._idle.append((time.perf_counter(), reader, writer))
         return head.split()[1], took
