@@ -5,6 +5,7 @@ written once, under a name that has its own hash (genai_core/training/checkpoint
 the right size is complete, and what reads it checks it again.
 """
 
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 FOLDER = "checkpoints"  # of all jobs
 POLL_S = 2.0
+_NAME = re.compile(r"\w[^/]*/\w[^/]*")  # a file in a folder of a run
 
 
 class RemoteCheckpoints:
@@ -31,6 +33,8 @@ class RemoteCheckpoints:
         """Fetch what is not here, and return the number of files. Raises UnreachableError."""
         fetched = 0
         for name, size in self._files.sizes().items():
+            if not _NAME.fullmatch(name):  # at an object store, the name of a file may have `..` in it
+                continue
             target = self._folder / name
             if target.is_file() and target.stat().st_size == size:
                 continue

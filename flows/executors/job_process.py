@@ -6,7 +6,7 @@ ORDER is a file with the order. Without it, the order is the first line of stand
 the lifeline then: when it ends, because whoever started this process cut it or died, the stage is stopped.
 
 An event is a list [KIND, VALUE]: waits, started, line, progress as in Listener; outcome (text of an Outcome); broken
-(why the order cannot be read); stopped (no value).
+(why the order cannot be read, or executed); stopped (no value).
 
 A process of its own per job: an engine's worker lives for days, but this has the code that is installed
 now, its own environment, and can be killed.
@@ -15,6 +15,7 @@ now, its own environment, and can be killed.
 import json
 import os
 import signal
+import socket
 import sys
 import threading
 from pathlib import Path
@@ -74,6 +75,9 @@ def main() -> None:
         events.send("outcome", outcome_of(order, events, processes).text())
     except Stopped:
         events.send("stopped")
+    except Exception as error:  # a full disk, for example; the rest is in the worker's log
+        events.send("broken", f"on {socket.gethostname()}: {type(error).__name__}: {error}")
+        raise
 
 
 def _own_output() -> TextIO:

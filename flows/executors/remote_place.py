@@ -20,6 +20,7 @@ from urllib.parse import quote
 
 from filelock import FileLock
 
+from flows.data.objects import RemoteError
 from flows.data.outputs import Moved, StoredOutput, fetch_outputs, patiently, send_outputs
 from flows.data.stores import opened_remote
 from flows.dvc_config import edited_config
@@ -92,7 +93,8 @@ def execute_order(order: Order, home: Path, listener: Listener, processes: Proce
                 key_of(job), job.attempt, result.entry, result.ran, result.seconds, machine=machine_facts()
             )
             patiently(lambda: OpenResults(store, job.run).add(outcome), listener.line)
-            patiently(checkpoints.delete, listener.line)
+            with suppress(RemoteError):  # the end of the run deletes them: the job has its result
+                checkpoints.delete()
         return result
 
 

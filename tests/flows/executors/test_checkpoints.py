@@ -74,6 +74,20 @@ def test_they_are_sent_while_a_training_runs_and_when_it_is_interrupted(
     assert (there(store), said) == (["step-1.pt", "step-2.pt"], [])
 
 
+def test_a_name_at_the_remote_that_leads_elsewhere_is_not_fetched(
+    folder: Path, checkpoints: RemoteCheckpoints, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An object store has any names."""
+    save(folder, 1)
+    checkpoints.send()
+    names = dict.fromkeys(("../../x", "../x", "train-0123/../../x", "a/b/c", "/etc/x", "train-0123/.new-1"), 1)
+    monkeypatch.setattr(checkpoints._files, "sizes", lambda: {**names, "train-0123/step-1.pt": 1})
+    asked: list[str] = []
+    monkeypatch.setattr(checkpoints._files, "fetch", lambda name, _target: asked.append(name))
+    assert checkpoints.fetch() == 1
+    assert asked == ["train-0123/step-1.pt"]
+
+
 def test_a_remote_that_is_away_harms_no_training(fresh: Path, folder: Path, checkpoints: RemoteCheckpoints) -> None:
     said: list[str] = []
     (fresh.parent / "store/genai").mkdir(parents=True)

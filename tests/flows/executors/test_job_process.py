@@ -53,6 +53,15 @@ def test_events_come_as_they_happen_and_the_outcome_last(order: Order, done: Pat
     assert (kind, "written by another version" in why) == ("broken", True)
 
 
+def test_an_unexpected_error_is_an_event(order: Order, fresh: Path) -> None:
+    (fresh.parent / "home").write_text("a file where the worker's home should be")
+    *_, last = (event for batch in run_order(order.text(), lambda: False) for event in json.loads(batch))
+    assert last[0] == "broken"
+    assert "on " in last[1]
+    assert "Error: " in last[1]
+    assert "home" in last[1]
+
+
 def test_it_ends_with_its_stage_when_it_is_cancelled_or_killed(
     order: Order, fresh: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

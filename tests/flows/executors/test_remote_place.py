@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from flows.data.objects import RemoteError
+from flows.data.objects import RemoteError, UnreachableError
+from flows.executors.checkpoints import RemoteCheckpoints
 from flows.executors.dispatch import Dispatch, published_snapshot
 from flows.executors.executor import CommandFailed
 from flows.executors.order import Outcome, outcome_from
@@ -124,6 +125,17 @@ def test_a_second_job_of_the_same_inputs_moves_and_runs_nothing(fresh: Path, dis
     assert (again.entry, again.ran, again.attempt) == (first.entry, False, 2)
     assert heard.lines == ["fetched 0 objects, 0.0 MB", "sent 0 objects, 0.0 MB"]
     assert sorted(path.name for path in (own / "genai/checkpoints").iterdir())[1:] == ["interrupted"]
+
+
+def test_checkpoints_that_cannot_be_deleted_harm_no_result(
+    fresh: Path, dispatch: Dispatch, place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_self: RemoteCheckpoints) -> None:
+        raise UnreachableError("away")
+
+    monkeypatch.setattr(RemoteCheckpoints, "delete", fail)
+    outcome, _ = worked(ordered(dispatch, place, "prepare", take_snapshot(fresh).commit, REF), fresh.parent / "home")
+    assert outcome.entry is not None
 
 
 def test_late_and_foreign_outcomes_are_not_current(fresh: Path, dispatch: Dispatch, place: Place) -> None:
