@@ -85,13 +85,12 @@ class Lease:
                     path_params={"id": self._variable},
                     json={"value": {"holder": self._holder, "beat": beat}},
                 )
-            except httpx.HTTPStatusError as error:
-                if error.response.status_code == httpx.codes.NOT_FOUND:
+            except Exception as error:
+                # Anything else: the server is away, and the next beat tells. A beat that ended would lose the lease.
+                if isinstance(error, httpx.HTTPStatusError) and error.response.status_code == httpx.codes.NOT_FOUND:
                     self.is_lost = True
                     self._on_lost()
                     return
-            except httpx.TransportError:  # the server is away; the next beat tells
-                pass
 
 
 @contextmanager
@@ -140,10 +139,13 @@ def held_lease(
 
 
 def _end_forgotten(client: SyncPrefectClient) -> None:
-    """End the leases of coordinators that were killed, and whose runs nobody has resumed for a long time."""
+    """End the leases of coordinators that were killed, and whose runs nobody has resumed for a long time.
+
+    A run that began long ago may have been resumed, or take that long: its coordinator is heard of.
+    """
     answer = client.request("POST", "/variables/filter", json={"variables": {"name": {"like_": _NAME}}})
     for found in answer.json():
-        if is_forgotten(found["name"].removeprefix(_NAME)):
+        if is_forgotten(found["name"].removeprefix(_NAME)) and _silent_s(found, answer) > LEASE_S:
             _end(client, found["id"])
 
 
@@ -170,10 +172,15 @@ def _read(client: SyncPrefectClient, run: str) -> _Held | None:
             raise
         return None
     found: dict[str, Any] = answer.json()
+    value = found["value"]
+    return _Held(found["id"], str(value["holder"]), int(value["beat"]), _silent_s(found, answer))
+
+
+def _silent_s(found: dict[str, Any], answer: httpx.Response) -> float:
+    """How long ago a variable was written, by the clock of the server."""
     sent = answer.headers.get("Date")
     now = parsedate_to_datetime(sent) if sent else datetime.now(UTC)
-    silent_s = (now - datetime.fromisoformat(found["updated"])).total_seconds()
-    return _Held(found["id"], str(found["value"]["holder"]), int(found["value"]["beat"]), max(0.0, silent_s))
+    return max(0.0, (now - datetime.fromisoformat(found["updated"])).total_seconds())
 
 
 def _end(client: SyncPrefectClient, variable: str) -> None:

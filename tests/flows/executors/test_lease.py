@@ -85,8 +85,13 @@ def test_the_next_process_in_the_same_workspace_need_not_wait(
         assert said == []
 
 
-def test_old_leases_do_not_stay_for_ever(client: SyncPrefectClient, tmp_path: Path, run: str) -> None:
+def test_old_leases_do_not_stay_for_ever(
+    client: SyncPrefectClient, tmp_path: Path, run: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert module._created(client, "20200101-101010-ab12", "process 1")
+    with held_lease(client, tmp_path, run, print, never):  # its coordinator may live: the run was resumed
+        assert "genai-run-20200101-101010-ab12" in names(client)
+    monkeypatch.setattr(module, "LEASE_S", -1.0)  # as if a minute had passed
     with held_lease(client, tmp_path, run, print, never):
         assert "genai-run-20200101-101010-ab12" not in names(client)
         assert f"genai-run-{run}" in names(client)
