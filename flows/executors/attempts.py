@@ -5,7 +5,6 @@ from collections.abc import Callable
 from flows.executors.dispatch import Dispatch
 from flows.executors.executor import CommandFailed, Listener
 from flows.executors.order import Order, Outcome
-from flows.graph import StageNode
 from flows.runs.job import Job, Result
 
 MAX_LOST = 10  # workers, per job
@@ -17,25 +16,30 @@ class Lost(Exception):
 
 
 def until_done(
-    dispatch: Dispatch, stage: StageNode, job: Job, listener: Listener, attempt: Callable[[Order], Outcome]
+    dispatch: Dispatch, job: Job, listener: Listener, attempt: Callable[[], tuple[Order, Outcome]]
 ) -> Result:
-    """Have a job executed until an attempt has an outcome, and take it over; one of an earlier coordinator counts too.
+    """Have a job executed until an attempt has an outcome, and take it over.
 
-    attempt: executes an order somewhere. Raises Lost if it has to be repeated.
+    The result of an earlier attempt counts too, also that of an earlier coordinator: a worker may have been lost just
+    after its result was complete at the DVC remote.
+
+    attempt: has an order executed somewhere. Raises Lost if it has to be repeated.
     Raises CommandFailed, PlaceError, RemoteError and what `attempt` raises.
     """
-    if (known := dispatch.known(job, listener.line)) is not None:
-        return known
+    why = ""
     for _ in range(MAX_LOST):
-        order = dispatch.order(stage, job, listener.line)
+        if (known := dispatch.known(job, listener.line)) is not None:
+            return known
         try:
-            outcome = attempt(order)
+            order, outcome = attempt()
         except Lost as lost:
-            listener.line(f"lost: {lost}; another worker gets the job")
+            why = str(lost)
+            listener.line(f"lost: {why}; another worker gets the job")
             continue
         if dispatch.is_current(order, outcome):
             return dispatch.take(order, outcome, listener.line)
     raise CommandFailed(
-        f"{MAX_LOST} workers were lost while they ran it; it may take more memory than meta.memory_gb says",
+        f"{MAX_LOST} workers were lost while they ran it, the last one so: {why}. If they ran out of memory, raise "
+        "meta.memory_gb in dvc.yaml",
         retryable=False,
     )

@@ -58,10 +58,11 @@ class EngineExecutor:
     def execute(self, stage: StageNode, job: Job, listener: Listener, held: int | None = None) -> Result:  # noqa: ARG002
         """See Executor.execute. A lost worker is no failure of the stage: another one gets the job."""
 
-        def attempt(order: Order) -> Outcome:
-            return self._followed(self._engine.submit(order, self._share(stage, listener)), listener)
+        def attempt() -> tuple[Order, Outcome]:
+            order = self._dispatch.order(stage, job, listener.line)
+            return order, self._followed(self._engine.submit(order, self._share(stage, listener)), listener)
 
-        return until_done(self._dispatch, stage, job, listener, attempt)
+        return until_done(self._dispatch, job, listener, attempt)
 
     def _share(self, stage: StageNode, listener: Listener) -> Share:
         """Wait until a worker has what the stage needs; the engine then waits until it is free."""
@@ -88,10 +89,18 @@ class EngineExecutor:
 
     def _followed(self, attempt: Attempt, listener: Listener) -> Outcome:
         """Pass on the events of an attempt until its outcome. Raises Lost, CommandFailed, Stopped."""
+        try:
+            return self._until_outcome(attempt, listener)
+        except (Lost, CommandFailed):
+            raise  # it has ended
+        except BaseException:  # stopped, or what we hear cannot be written: nobody waits for it any more
+            attempt.cancel()
+            raise
+
+    def _until_outcome(self, attempt: Attempt, listener: Listener) -> Outcome:
         submitted, has_news = time.monotonic(), False
         while True:
             if self._processes.stopping:
-                attempt.cancel()
                 raise Stopped("stopped on request")
             for kind, value in attempt.news(POLL_S):
                 has_news = True

@@ -18,6 +18,7 @@ from prefect.client.schemas.objects import State, StateType, WorkerStatus
 from prefect.runtime import flow_run
 from prefect.states import Cancelled, Cancelling, Crashed, Pending
 
+from flows.executors.attempts import NO_WORKER_S, Lost, until_done
 from flows.executors.dispatch import Dispatch, check_portable, published_snapshot
 from flows.executors.executor import CommandFailed, Listener
 from flows.executors.lease import Lease, held_lease
@@ -34,9 +35,7 @@ from flows.view import current_view
 from genai_core.config import PARAMS_FILE, load_config
 
 POLL_S = 0.2
-NO_WORKER_S = 30.0  # then the user hears that no worker takes the job
 LOST_S = 6 * BEAT_S  # without a word of a running job
-MAX_LOST = 10  # workers, per job
 SERVER_POLL_S = 2.0
 LOG_POLL_S = 1.0
 LAST_LINES_S = 5.0  # for the last lines of a log, which come after the end
@@ -58,9 +57,9 @@ class PoolExecutor:
     ) -> None:
         self._client, self._dispatch, self._lease, self._processes = client, dispatch, lease, processes
         self._pools, self._deployments, self._patience_s = pools, deployments, patience_s
-        self._watch = Watch(client)
         self._flow_run = flow_run.id
         self._under_way = _jobs_under_way(client, run)
+        self._watch = Watch(client)
 
     def close(self) -> None:
         self._watch.close()
@@ -69,19 +68,14 @@ class PoolExecutor:
 
     def execute(self, stage: StageNode, job: Job, listener: Listener, held: int | None = None) -> Result:  # noqa: ARG002
         """See Executor.execute. A lost worker is no failure of the stage: another one gets the job."""
-        for _ in range(MAX_LOST):
-            if (result := self._dispatch.known(job, listener.line)) is not None:
-                return result
-            key = key_of(job)
-            run, order = self._under_way.pop(key) if key in self._under_way else self._ordered(stage, job, listener)
+
+        def attempt() -> tuple[Order, Outcome]:
+            left = self._under_way.pop(key_of(job), None)
+            run, order = left or self._ordered(stage, job, listener)
             self._dispatch.expect(order)
-            outcome = self._outcome(run, order, listener)
-            if outcome is not None and self._dispatch.is_current(order, outcome):
-                return self._dispatch.take(order, outcome, listener.line)
-        raise CommandFailed(
-            f"{MAX_LOST} workers were lost while they ran it; it may take more memory than meta.memory_gb says",
-            retryable=False,
-        )
+            return order, self._outcome(run, order, listener)
+
+        return until_done(self._dispatch, job, listener, attempt)
 
     def _ordered(self, stage: StageNode, job: Job, listener: Listener) -> tuple[UUID, Order]:
         """A new attempt: its flow run and its order."""
@@ -89,12 +83,14 @@ class PoolExecutor:
         title, key = f"{stage.name} on {pool}", f"{stage.name}-{order.job.attempt}"
         return self._patiently(lambda: self._create(order, title, key, pool)), order
 
-    def _outcome(self, run: UUID, order: Order, listener: Listener) -> Outcome | None:
-        """The outcome of one attempt; None if its worker was lost."""
+    def _outcome(self, run: UUID, order: Order, listener: Listener) -> Outcome:
+        """The outcome of one attempt. Raises Lost, CommandFailed, Stopped."""
         seen = self._watch.add(run)
         try:
             return self._followed(run, seen, self._pools[order.job.stage], listener)
-        except Stopped:
+        except (Lost, CommandFailed):
+            raise  # it has ended, or was given up
+        except BaseException:  # stopped, or what we hear cannot be written: nobody waits for it any more
             self._cancel(run, seen.state)
             raise
         finally:
@@ -126,7 +122,7 @@ class PoolExecutor:
                     raise
                 time.sleep(SERVER_POLL_S)
 
-    def _followed(self, run: UUID, seen: Seen, pool: str, listener: Listener) -> Outcome | None:
+    def _followed(self, run: UUID, seen: Seen, pool: str, listener: Listener) -> Outcome:
         told = _Told(listener)
         while True:
             if self._processes.stopping:
@@ -143,16 +139,16 @@ class PoolExecutor:
                 return outcome_from(report["outcome"])
             if ended:
                 self._check_lost(seen)
-                listener.line(f"lost: {seen.message or 'its process died'}; another worker gets the job")
-                return None
+                raise Lost(seen.message or "its process died")
             if why := self._silence(pool, seen):
                 self._give_up(run, why)
-                listener.line(f"lost: {why}; another worker gets the job")
-                return None
+                raise Lost(why)
             time.sleep(POLL_S)
 
     def _check_lost(self, seen: Seen) -> None:
         """Raise CommandFailed for an attempt that ended without an outcome, unless its worker was lost."""
+        if seen.is_deleted:
+            raise CommandFailed("its run was deleted at the server", retryable=False)
         if seen.state == StateType.CANCELLED:
             raise CommandFailed("its run was cancelled at the server", retryable=False)
         if seen.state != StateType.CRASHED:

@@ -18,6 +18,7 @@ from prefect import flow, get_client
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.actions import ArtifactCreate
 from prefect.client.schemas.objects import State, StateType
+from prefect.exceptions import ObjectNotFound
 from prefect.logging import get_run_logger
 from prefect.logging.loggers import PrefectLogAdapter
 from prefect.runtime import flow_run
@@ -70,6 +71,7 @@ class Report:
         self._data |= {"beat": 0, "lines": 0, "host": socket.gethostname(), "home": str(worker_home())}
         self._sent: dict[str, Any] = {}
         self._lock = threading.Lock()
+        self._sending = threading.Lock()  # one report at a time: an older one must not arrive after the outcome
         self._over = threading.Event()
         created = client.create_artifact(ArtifactCreate(type=ARTIFACT, flow_run_id=run, data=self._data))
         self._artifact = created.id
@@ -126,15 +128,23 @@ class Report:
                 if time.monotonic() - beaten >= BEAT_S:
                     beaten = time.monotonic()
                     self._set(beat=self._data["beat"] + 1)
-                    state = self._client.read_flow_run(self._run).state
-                    if state is not None and state.type in _OVER:
+                    if self._is_unwanted():
                         processes.stop()
                         return
                 if self._data != self._sent:
                     self._send()
 
+    def _is_unwanted(self) -> bool:
+        """Whether the run is over for whoever asked for it, or was deleted."""
+        try:
+            state = self._client.read_flow_run(self._run).state
+        except ObjectNotFound:
+            return True
+        return state is not None and state.type in _OVER
+
     def _send(self) -> None:
-        data = self._data
-        # Not update_artifact: it also emits an event with all of this.
-        self._client.request("PATCH", "/artifacts/{id}", path_params={"id": self._artifact}, json={"data": data})
-        self._sent = data
+        with self._sending:
+            data = self._data
+            # Not update_artifact: it also emits an event with all of this.
+            self._client.request("PATCH", "/artifacts/{id}", path_params={"id": self._artifact}, json={"data": data})
+            self._sent = data

@@ -36,10 +36,11 @@ class Seen:
     silent_s: float = 0.0
     entries: int = 0  # of its log
     lines: int = 0  # of these, the command's
+    is_deleted: bool = False  # at the server, by somebody
 
     @property
     def has_ended(self) -> bool:
-        return self.state in _ENDS
+        return self.is_deleted or self.state in _ENDS
 
 
 class Watch:
@@ -115,6 +116,8 @@ class Watch:
             # The state last: who sees it reads the report, too.
             seen.report, seen.message = report, (answer.state.message if answer.state else None) or ""
             seen.state = state
+        for run in runs.keys() - {answer.id for answer in states}:  # each was there before it was watched
+            runs[run].is_deleted = True
 
 
 def _batches(runs: dict[UUID, Seen], size: int) -> Iterable[dict[UUID, Seen]]:

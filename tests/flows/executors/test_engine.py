@@ -55,13 +55,13 @@ class Written:
 
 
 class Ordered(Dispatch):
-    """Counts attempts; nothing is sent anywhere."""
+    """Counts attempts; nothing is sent anywhere. left: the result that each lost attempt left, so far asked for."""
 
-    def __init__(self, earlier: Result | None = None) -> None:
-        self._count, self._earlier = 0, earlier
+    def __init__(self, left: Sequence[Result | None] = ()) -> None:
+        self._count, self._left = 0, list(left)
 
     def known(self, _job: Job, _say: Callable[[str], None]) -> Result | None:
-        return self._earlier
+        return self._left.pop(0) if self._left else None
 
     def order(self, _stage: StageNode, job: Job, _say: Callable[[str], None]) -> Order:
         self._count += 1
@@ -77,9 +77,10 @@ def stage(cores: int) -> StageNode:
     return StageNode("prepare", "", "python work.py", Needs(cores=cores), ())
 
 
-def executed(engine: Written, processes: Processes | None = None) -> Heard:
+def executed(engine: Written, processes: Processes | None = None, dispatch: Dispatch | None = None) -> Heard:
     """Execute the stage `prepare`; an error is raised with what was heard as its note."""
-    heard, executor = Heard(), EngineExecutor(engine, Ordered(), processes or Processes(), compute())
+    heard = Heard()
+    executor = EngineExecutor(engine, dispatch or Ordered(), processes or Processes(), compute())
     try:
         executor.execute(stage(2), Job("one", "commit", "prepare", {}), heard)
     except (CommandFailed, Stopped) as error:
@@ -90,7 +91,7 @@ def executed(engine: Written, processes: Processes | None = None) -> Heard:
 
 def test_a_lost_worker_is_another_attempt_until_there_were_ten() -> None:
     engine = Written([[WORKER]], [["line", "begins"], *[["lost", "it died"]] * MAX_LOST])
-    with pytest.raises(CommandFailed, match="10 workers were lost while they ran it") as failure:
+    with pytest.raises(CommandFailed, match=r"10 workers were lost .*, the last one so: it died\.") as failure:
         executed(engine)
     assert not failure.value.retryable
     assert failure.value.__notes__[0].split("\n") == ["begins", *["lost: it died; another worker gets the job"] * 10]
@@ -101,9 +102,27 @@ def test_a_lost_worker_is_another_attempt_until_there_were_ten() -> None:
 def test_a_result_of_an_earlier_coordinator_needs_no_attempt() -> None:
     job = Job("one", "commit", "prepare", {})
     engine, result = Written([[WORKER]]), Result(job, {}, ran=True)
-    executor = EngineExecutor(engine, Ordered(result), Processes(), compute())
+    executor = EngineExecutor(engine, Ordered([result]), Processes(), compute())
     assert executor.execute(stage(2), job, Heard()) is result
     assert engine.orders == []
+
+
+def test_a_worker_that_was_lost_after_its_result_was_complete_is_not_repeated() -> None:
+    job = Job("one", "commit", "prepare", {})
+    engine, dispatch = Written([[WORKER]], [["lost", "it died"]]), Ordered([None, Result(job, {}, ran=True)])
+    assert executed(engine, dispatch=dispatch).lines == ["lost: it died; another worker gets the job"]
+    assert len(engine.orders) == 1
+
+
+def test_a_job_whose_events_cannot_be_written_is_cancelled(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_self: Heard, _text: str) -> None:
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(Heard, "line", full)
+    engine = Written([[WORKER]], [["line", "begins"]])
+    with pytest.raises(OSError, match="no space"):
+        executed(engine)
+    assert engine.cancelled == 1
 
 
 def test_what_a_worker_could_not_run_is_a_failure() -> None:
