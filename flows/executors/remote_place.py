@@ -45,6 +45,7 @@ from genai_core.config import PARAMS_FILE, load_config
 from genai_core.counted import counted
 
 HOME, REPOSITORY = "GENAI_WORKER_HOME", "GENAI_GIT_URL"
+OWN_GPUS = "GENAI_OWN_GPUS"  # set if nobody else may use the GPUs that a job sees: no other job waits for them then
 KEEPER = Path(__file__).parents[1] / "runs" / "keeper.py"
 CHECKPOINTS = Path(".genai/checkpoints")
 _LAST = "refs/genai/last"  # the newest snapshot that came here: the next one is fetched as a difference to it
@@ -55,7 +56,7 @@ def worker_home() -> Path:
     return Path(os.environ.get(HOME) or "~/.cache/genai-worker").expanduser()
 
 
-def execute_order(order: Order, home: Path, listener: Listener, processes: Processes) -> Result:
+def execute_order(order: Order, home: Path, listener: Listener, processes: Processes) -> Outcome:
     """Execute a job here. When this returns, its result is at the DVC remote.
 
     That is all of its outputs, checked object by object, and its lock entry, for whoever takes the run over.
@@ -79,11 +80,9 @@ def execute_order(order: Order, home: Path, listener: Listener, processes: Proce
             if entry is not None:
                 result = Result(job, entry, ran=False, seconds=time.monotonic() - began)
             else:
-                if count := checkpoints.fetch():
+                if count := patiently(checkpoints.fetch, listener.line):
                     listener.line(f"goes on from a checkpoint of another machine ({counted(count, 'file')})")
-                compute = load_config(folder / PARAMS_FILE).compute
-                resources = Resources(this_machine(compute.accelerator), compute.stages_per_gpu)
-                executor = LocalExecutor(place, processes, resources, order.variables)
+                executor = LocalExecutor(place, processes, resources_of(folder), order.variables)
                 with checkpoints.sent(listener.line):
                     result = executor.execute(_node(folder, job.stage), job, listener, lock)
             made = place.made(job.stage)
@@ -95,7 +94,14 @@ def execute_order(order: Order, home: Path, listener: Listener, processes: Proce
             patiently(lambda: OpenResults(store, job.run).add(outcome), listener.line)
             with suppress(RemoteError):  # the end of the run deletes them: the job has its result
                 checkpoints.delete()
-        return result
+        return outcome
+
+
+def resources_of(folder: Path) -> Resources:
+    """What a job in the checkout may use. Its GPUs are leased between all jobs of this user here, but for OWN_GPUS."""
+    compute = load_config(folder / PARAMS_FILE).compute
+    locks = folder / ".genai" / "gpus" if os.environ.get(OWN_GPUS) else None
+    return Resources(this_machine(compute.accelerator), compute.stages_per_gpu, locks)
 
 
 def _fetch(folder: Path, order: Order) -> Moved:

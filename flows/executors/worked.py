@@ -1,5 +1,7 @@
 """What a worker makes of an order, whoever brought it: always an outcome, unless it is stopped."""
 
+import socket
+
 from flows.data.objects import RemoteError
 from flows.executors.executor import CommandFailed, Listener
 from flows.executors.order import Order, Outcome
@@ -13,13 +15,13 @@ from genai_core import GenaiError
 
 def outcome_of(order: Order, listener: Listener, processes: Processes) -> Outcome:
     """Execute an order on this machine. Raises Stopped."""
-    facts, known = machine_facts(), (key_of(order.job), order.job.attempt)
     try:
-        result = execute_order(order, worker_home(), listener, processes)
-    except CommandFailed as failure:
-        return Outcome(*known, failure=str(failure), retryable=failure.retryable, machine=facts)
+        return execute_order(order, worker_home(), listener, processes)
+    except CommandFailed as error:
+        failure, retryable = str(error), error.retryable
     except (RemoteError, GitError) as error:  # a network may be back at the next attempt
-        return Outcome(*known, failure=f"on {facts['host']}: {error}", machine=facts)
+        failure, retryable = f"on {socket.gethostname()}: {error}", True
     except GenaiError as error:
-        return Outcome(*known, failure=f"on {facts['host']}: {error}", retryable=False, machine=facts)
-    return Outcome(*known, entry=result.entry, ran=result.ran, seconds=result.seconds, machine=facts)
+        failure, retryable = f"on {socket.gethostname()}: {error}", False
+    job = order.job
+    return Outcome(key_of(job), job.attempt, failure=failure, retryable=retryable, machine=machine_facts())

@@ -10,7 +10,6 @@ from flows.executors.order import Order, Outcome, order_from
 from flows.executors.remote_place import execute_order
 from flows.graph import StageNode, open_repo, read_graph
 from flows.process import Processes
-from flows.runs.job import key_of
 from flows.runs.place import Place
 from tests.flows.conftest import shell
 from tests.flows.runs.places import job_of
@@ -60,5 +59,4 @@ def ordered(dispatch: Dispatch, place: Place, stage: str, commit: str, ref: str)
 def worked(order: Order, home: Path) -> tuple[Outcome, Heard]:
     """What a worker with that home makes of an order."""
     heard = Heard()
-    result = execute_order(order, home, heard, Processes())
-    return Outcome(key_of(result.job), result.job.attempt, result.entry, result.ran, result.seconds), heard
+    return execute_order(order, home, heard, Processes()), heard

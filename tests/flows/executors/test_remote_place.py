@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, replace
@@ -14,7 +15,9 @@ from flows.executors.checkpoints import RemoteCheckpoints
 from flows.executors.dispatch import Dispatch, published_snapshot
 from flows.executors.executor import CommandFailed
 from flows.executors.order import Outcome, outcome_from
+from flows.executors.remote_place import OWN_GPUS, resources_of
 from flows.git import GitError, commit_of, git
+from flows.graph import Needs
 from flows.runs.place import Place, PlaceError
 from flows.runs.publication import KEEP_DAYS
 from flows.runs.record import RunRecord, run_folder
@@ -177,6 +180,26 @@ def test_failures_say_what_and_where(
     shutil.rmtree(fresh.parent / "store")
     with pytest.raises(RemoteError, match="store: data/raw"):
         worked(order, fresh.parent / "another home")
+
+
+def test_jobs_that_have_their_gpus_for_themselves_do_not_wait_for_each_other(
+    fresh: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two jobs of Slurm on one node: both see their GPU as number 0."""
+    set_parameter(fresh, "compute.accelerator", "auto")
+    other = shutil.copytree(fresh, tmp_path / "other", symlinks=True)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    for own, second in (("1", ("0",)), ("", None)):
+        monkeypatch.setenv(OWN_GPUS, own)
+        needs, tries = Needs(gpus=1), iter([False, True])
+        with (
+            resources_of(fresh).lease(needs, lambda: False) as lease,
+            resources_of(other).lease(needs, lambda: next(tries)) as another,  # noqa: B023
+        ):
+            assert lease is not None
+            assert lease.gpus == ("0",)
+            assert (another.gpus if another else None) == second
 
 
 def test_a_run_needs_a_git_remote(fresh: Path) -> None:
