@@ -10,6 +10,7 @@ import json
 import os
 import queue
 import secrets
+import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from itertools import chain
@@ -93,11 +94,13 @@ class DaskAttempt:
 
 
 class DaskEngine:
-    """See Engine. address: of the scheduler. run: its id."""
+    """See Engine. address: of the scheduler."""
 
-    def __init__(self, client: Client, address: str, run: str) -> None:
-        self._client, self._topic = client, f"genai-{run}"
-        self._batches: dict[str, queue.SimpleQueue[dict[str, Any]]] = {}
+    def __init__(self, client: Client, address: str) -> None:
+        # The topic of the client's own events: the scheduler keeps the messages of any other one for ever.
+        self._client, self._topic = client, client.id
+        self._batches: weakref.WeakValueDictionary[str, queue.SimpleQueue[dict[str, Any]]]
+        self._batches = weakref.WeakValueDictionary()  # until their attempt is over
         self.start_worker = _START.format(address)
 
     def offers(self) -> Sequence[Offer]:
@@ -106,6 +109,9 @@ class DaskEngine:
         except Exception as error:
             raise EngineAway(f"the Dask scheduler does not answer: {error}") from None
         return [_offer(name, worker["resources"]) for name, worker in workers.items()]
+
+    def left(self) -> dict[str, tuple[Order, DaskAttempt]]:
+        return {}  # a task ends with its client
 
     def submit(self, order: Order, share: Share) -> DaskAttempt:
         attempt = f"{order.job.stage}-{order.job.attempt}-{secrets.token_hex(4)}"
@@ -129,7 +135,7 @@ class DaskEngine:
 
     def _hear(self, event: tuple[float, dict[str, Any]]) -> None:
         _, message = event
-        if batches := self._batches.get(message["attempt"]):
+        if (batches := self._batches.get(message.get("attempt", ""))) is not None:  # else one of the scheduler's own
             batches.put(message)
 
 
@@ -147,7 +153,7 @@ def _taken(share: Share) -> dict[str, float]:
 
 
 @contextmanager
-def open_dask(run: str) -> Iterator[DaskEngine]:
+def open_dask() -> Iterator[DaskEngine]:
     """The engine of one run. Raises ConfigError if there is no scheduler."""
     address = os.environ.get("DASK_SCHEDULER_ADDRESS") or dask.config.get("scheduler-address", None)
     if address is None:
@@ -161,4 +167,4 @@ def open_dask(run: str) -> Iterator[DaskEngine]:
         raise ConfigError(f"{address} (DASK_SCHEDULER_ADDRESS): no Dask scheduler answers: {error}") from None
     with client:
         client._timeout = AWAY_S
-        yield DaskEngine(client, address, run)
+        yield DaskEngine(client, address)

@@ -5,7 +5,7 @@ An executor makes an order of each job, has it executed, and hands in the outcom
 
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from flows.data.objects import RemoteError, UnreachableError
 from flows.data.outputs import Moved, StoredOutput, fetch_outputs, patiently, send_outputs
 from flows.data.stores import opened_remote
 from flows.executors.executor import CommandFailed
+from flows.executors.holding import held_at_remote
 from flows.executors.open_results import OpenResults, delete_forgotten
 from flows.executors.order import Order, Outcome
 from flows.executors.software import Software, this_software
@@ -22,7 +23,14 @@ from flows.redact import without_secrets
 from flows.runs.checkout import project_in
 from flows.runs.job import Job, Result, key_of
 from flows.runs.place import Place
-from flows.runs.publication import is_forgotten, publish, published_runs, withdraw
+from flows.runs.publication import (
+    is_forgotten,
+    publish,
+    published_hash,
+    published_runs,
+    withdraw,
+    withdraw_own,
+)
 from flows.runs.record import CHECKOUT, RUNS, RunRecord, read_run
 from flows.runs.snapshot import REFS
 from genai_core import GenaiError
@@ -122,11 +130,16 @@ class Dispatch:
 
 
 @contextmanager
-def published_snapshot(workspace: Path, run: str, snapshot: str) -> Iterator[str]:
+def published_snapshot(
+    workspace: Path, run: str, snapshot: str, on_lost: Callable[[], None] | None = None
+) -> Iterator[str]:
     """Push a run's snapshot to the git remote, and return the remote's address.
 
     When the run is completed, it is deleted there, with what the run has at the DVC remote besides its outputs. Until
-    then another machine can take the run over. Raises ConfigError without a git remote, GitError.
+    then another machine can take the run over; all of this is that machine's then.
+
+    on_lost: called in another thread as soon as that is seen; None: something else tells (lease.py). Raises ConfigError
+    without a git remote, GitError; afterwards RunError if another machine has taken the run over.
     """
     remote = remote_of(workspace)
     if remote is None:
@@ -136,17 +149,19 @@ def published_snapshot(workspace: Path, run: str, snapshot: str) -> Iterator[str
         )
     address = git(workspace, "remote", "get-url", remote).strip()
     local = (workspace / address).resolve() if "://" not in address else None
-    publish(workspace, remote, run, snapshot, _resumable(workspace, run))
+    pushed = publish(workspace, remote, run, snapshot, _resumable(workspace, run))
     with suppress(GitError):  # the next run deletes them
         _delete_old(workspace, remote, run)
     try:
-        yield str(local) if local and local.exists() else without_secrets(address)
+        with held_at_remote(workspace, remote, run, pushed, on_lost) if on_lost else nullcontext():
+            yield str(local) if local and local.exists() else without_secrets(address)
     finally:
         if _is_over(workspace, run):
             with suppress(GenaiError):  # it is deleted when it is old
-                _clean_remote(workspace, run)
+                if published_hash(workspace, remote, run) == pushed:
+                    _clean_remote(workspace, run)
             with suppress(GitError):  # the next run deletes it
-                withdraw(workspace, remote, [run])
+                withdraw_own(workspace, remote, run, pushed)
 
 
 def _clean_remote(workspace: Path, run: str) -> None:

@@ -5,7 +5,7 @@ An engine gets an order and the share of a worker that the job takes. Back come 
 """
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 from flows.executors.attempts import NO_WORKER_S, Lost, until_done
@@ -15,7 +15,7 @@ from flows.executors.order import Order, Outcome, outcome_from
 from flows.executors.shares import Offer, Share, share_of
 from flows.graph import StageNode
 from flows.process import Processes, Stopped
-from flows.runs.job import Job, Result
+from flows.runs.job import Job, Result, key_of
 from genai_core.config import ComputeConfig, ConfigError
 
 POLL_S = 0.5
@@ -48,21 +48,36 @@ class Engine(Protocol):
     def submit(self, order: Order, share: Share) -> Attempt:
         """Place an order on the next worker that has its share free. Raises Lost if the engine cannot take it now."""
 
+    def left(self) -> Mapping[str, tuple[Order, Attempt]]:
+        """The living jobs that a dead coordinator of the run has left here, by their keys."""
+
 
 class EngineExecutor:
     """See Executor. Methods may be called from many threads."""
 
     def __init__(self, engine: Engine, dispatch: Dispatch, processes: Processes, compute: ComputeConfig) -> None:
         self._engine, self._dispatch, self._processes, self._compute = engine, dispatch, processes, compute
+        self._left = dict(engine.left())
+
+    def close(self) -> None:
+        for _, attempt in self._left.values():  # no stage of this run waited for them
+            attempt.cancel()
 
     def execute(self, stage: StageNode, job: Job, listener: Listener, held: int | None = None) -> Result:  # noqa: ARG002
         """See Executor.execute. A lost worker is no failure of the stage: another one gets the job."""
 
         def attempt() -> tuple[Order, Outcome]:
-            order = self._dispatch.order(stage, job, listener.line)
-            return order, self._followed(self._engine.submit(order, self._share(stage, listener)), listener)
+            left = self._left.pop(key_of(job), None)
+            if left is not None:
+                self._dispatch.expect(left[0])
+            order, placed = left or self._placed(stage, job, listener)
+            return order, self._followed(placed, listener)
 
         return until_done(self._dispatch, job, listener, attempt)
+
+    def _placed(self, stage: StageNode, job: Job, listener: Listener) -> tuple[Order, Attempt]:
+        order = self._dispatch.order(stage, job, listener.line)
+        return order, self._engine.submit(order, self._share(stage, listener))
 
     def _share(self, stage: StageNode, listener: Listener) -> Share:
         """Wait until a worker has what the stage needs; the engine then waits until it is free."""

@@ -34,8 +34,12 @@ def open_engine_executor(
     compute = load_config(place.folder / PARAMS_FILE).compute
     with _opened(name, run, compute, workspace / RUNS / run) as engine:
         check_stages(engine, [stage for stage in stages if stage.command], compute)
-        with published_snapshot(workspace, run, snapshot) as address:
-            yield EngineExecutor(engine, Dispatch(place, address, variables), processes, compute)
+        with published_snapshot(workspace, run, snapshot, processes.stop) as address:
+            executor = EngineExecutor(engine, Dispatch(place, address, variables), processes, compute)
+            try:
+                yield executor
+            finally:
+                executor.close()
 
 
 def _opened(name: str, run: str, compute: ComputeConfig, folder: Path) -> AbstractContextManager[Engine]:
@@ -50,4 +54,4 @@ def _opened(name: str, run: str, compute: ComputeConfig, folder: Path) -> Abstra
         return open_ray()
     from flows.executors.dask_engine import open_dask
 
-    return open_dask(run)
+    return open_dask()

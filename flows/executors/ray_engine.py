@@ -80,6 +80,9 @@ class RayEngine:
             raise EngineAway(f"the Ray cluster does not answer: {_first_line(error)}") from None
         return [_offer(node) for node in nodes if node["Alive"] and node["Resources"].get("CPU")]
 
+    def left(self) -> dict[str, tuple[Order, RayAttempt]]:
+        return {}  # a task ends with its driver
+
     def submit(self, order: Order, share: Share) -> RayAttempt:
         options: dict[str, Any] = {"label_selector": {PLACE: share.place}} if share.place else {}
         try:

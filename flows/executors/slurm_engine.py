@@ -12,11 +12,9 @@ import re
 import secrets
 import shlex
 import shutil
-import subprocess
 import sys
-import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -24,62 +22,32 @@ from typing import Any
 from flows.executors.attempts import Lost
 from flows.executors.engine import EngineAway
 from flows.executors.executor import CommandFailed
-from flows.executors.order import Order
+from flows.executors.order import Order, order_from
 from flows.executors.shares import Offer, Share
-from flows.runs.job import Job
+from flows.executors.slurm_queue import LIVING, Queue, asked
+from flows.runs.job import Job, key_of
+from flows.whole_file import write_file
 from genai_core.config import ConfigError, SlurmConfig
 
-ANSWER_S = 60.0  # of Slurm's commands; a busy controller takes its time
-STATES_S = 3.0  # between two questions for the states of all jobs
 KNOWN_S = 60.0  # from its submission, in which a job may be missing from the list
 LAST_NEWS_S = 30.0  # of a job that has ended: a network disk may show its last lines late
 SAVE_S = 60  # before the end of an allocation, in which a training saves
-ORDER, EVENTS, ERRORS = "order.json", "events", "errors"
-_LIVING = ("PENDING", "CONFIGURING", "RUNNING", "SUSPENDED", "COMPLETING", "STAGE_OUT", "RESIZING")
+ORDER, EVENTS, ERRORS, NUMBER = "order.json", "events", "errors", "number"
 _UNUSABLE = ("down", "drain", "fail")
 # A home of each node, because a lock on a network disk may not hold between two of them.
+# Slurm has leased the GPUs. Where it hides the others, each job on a node sees its own first one as number 0.
 _SCRIPT = """#!/bin/sh
+export GENAI_OWN_GPUS=1
 export GENAI_WORKER_HOME="${{GENAI_WORKER_HOME:-$HOME/.cache/genai-worker}}/$SLURMD_NODENAME"
 exec {python} -m flows.executors.job_process {order}
 """
 
 
-def _asked(*command: str, script: str | None = None) -> str:
-    """The output of one of Slurm's commands. Raises EngineAway."""
-    try:
-        answer = subprocess.run(command, input=script, capture_output=True, text=True, timeout=ANSWER_S, check=False)
-    except subprocess.TimeoutExpired:
-        raise EngineAway(f"{command[0]} did not answer within {ANSWER_S:.0f} s") from None
-    if answer.returncode != 0:
-        raise EngineAway(f"{command[0]}: {' '.join(answer.stderr.split())}")
-    return answer.stdout
-
-
-class _Jobs:
-    """The states of all jobs of a run, with one question for all every STATES_S."""
-
-    def __init__(self, name: str) -> None:
-        self._name = name
-        self._lock = threading.Lock()
-        self._asked = -math.inf
-        self._found: Mapping[str, tuple[str, str]] = {}
-
-    def state(self, job: str) -> tuple[str, str] | None:
-        """State and reason (or nodes) of a job; None if Slurm does not list it. Raises EngineAway."""
-        with self._lock:
-            if time.monotonic() - self._asked > STATES_S:
-                listed = _asked("squeue", "--noheader", "--states=all", f"--name={self._name}", "--format=%i|%T|%R")
-                rows = [line.split("|", 2) for line in listed.splitlines()]
-                self._found = {number: (state, reason) for number, state, reason in rows}
-                self._asked = time.monotonic()
-            return self._found.get(job)
-
-
 class SlurmAttempt:
     """See Attempt. job: its number. files: its order, its events and its errors."""
 
-    def __init__(self, jobs: _Jobs, job: str, files: Path) -> None:
-        self._jobs, self._job, self._files = jobs, job, files
+    def __init__(self, queue: Queue, job: str, files: Path) -> None:
+        self._queue, self._job, self._files = queue, job, files
         self._read_bytes = 0
         self._reason = ""
         self._has_begun = self._was_stopped = False
@@ -90,11 +58,14 @@ class SlurmAttempt:
         if events := self._new_events():
             return events
         state, reason = self._state()
-        if state not in _LIVING:
+        if state not in LIVING:
             self._ended = self._ended or time.monotonic()
             if self._was_stopped or time.monotonic() - self._ended > LAST_NEWS_S:
                 self._raise_end(state)
-        elif state == "PENDING" and reason not in ("", "(None)", self._reason):
+            time.sleep(timeout_s)
+            return []
+        self._ended = None  # a restarted controller may not have known it for a while
+        if state == "PENDING" and reason not in ("", "(None)", self._reason):
             self._reason = reason
             return [["waits", f"in Slurm's queue as job {self._job}: {reason.strip('()')}"]]
         time.sleep(timeout_s)
@@ -102,7 +73,7 @@ class SlurmAttempt:
 
     def cancel(self) -> None:
         with suppress(EngineAway):
-            _asked("scancel", self._job)
+            asked("scancel", self._job)
 
     def _new_events(self) -> list[list[Any]]:
         """The events since the last call, without `stopped`: the state of the job says why it was."""
@@ -119,7 +90,7 @@ class SlurmAttempt:
 
     def _state(self) -> tuple[str, str]:
         try:
-            found = self._jobs.state(self._job)
+            found = self._queue.state(self._job)
         except EngineAway:  # the controller is restarted; the job goes on
             return "RUNNING", ""
         if found is None:
@@ -149,11 +120,11 @@ class SlurmEngine:
 
     def __init__(self, config: SlurmConfig, name: str, folder: Path) -> None:
         self._config, self._name, self._folder = config, name, folder
-        self._jobs = _Jobs(name)
+        self._queue = Queue(name)
 
     def offers(self) -> Sequence[Offer]:
         where = ["--partition", self._config.partition] if self._config.partition else []
-        listed = _asked("sinfo", "--noheader", "--Node", "--format=%N|%c|%m|%G|%f|%T", *where)
+        listed = asked("sinfo", "--noheader", "--Node", "--format=%N|%c|%m|%G|%f|%T", *where)
         rows = {
             line.split("|")[0]: line.split("|") for line in listed.splitlines()
         }  # a node of several partitions once
@@ -165,10 +136,33 @@ class SlurmEngine:
         (files / ORDER).write_text(order.text())
         script = _SCRIPT.format(python=shlex.quote(sys.executable), order=shlex.quote(str(files / ORDER)))
         try:
-            job = _asked("sbatch", *self._options(order.job, share, files), script=script).strip().partition(";")[0]
+            job = asked("sbatch", *self._options(order.job, share, files), script=script).strip().partition(";")[0]
         except EngineAway as error:
             raise CommandFailed(str(error)) from None
-        return SlurmAttempt(self._jobs, job, files)
+        write_file(files / NUMBER, job)
+        return SlurmAttempt(self._queue, job, files)
+
+    def left(self) -> dict[str, tuple[Order, SlurmAttempt]]:
+        """See Engine.left. Jobs of the run that are not known here are cancelled: nobody hears of them.
+
+        A coordinator in another checkout has submitted them, or one that died before it knew their number.
+        Raises ConfigError.
+        """
+        try:
+            living = self._queue.living()
+        except EngineAway as error:
+            raise ConfigError(f"Slurm does not answer: {error}") from None
+        found: dict[str, tuple[Order, SlurmAttempt]] = {}
+        for file in self._folder.glob(f"*/{NUMBER}"):
+            number = file.read_text()
+            with suppress(ValueError, OSError):  # of another version of this code
+                order = order_from((file.parent / ORDER).read_text())
+                if number in living:
+                    living.remove(number)
+                    found[key_of(order.job)] = order, SlurmAttempt(self._queue, number, file.parent)
+        for number in sorted(living):
+            SlurmAttempt(self._queue, number, self._folder).cancel()
+        return found
 
     def _options(self, job: Job, share: Share, files: Path) -> list[str]:
         config = self._config

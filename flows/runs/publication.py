@@ -34,13 +34,32 @@ def this_coordinator(workspace: Path) -> str:
     return f"process {os.getpid()} in {workspace} on {socket.gethostname()}"
 
 
-def publish(workspace: Path, remote: str, run: str, snapshot: str, record: RunRecord | None) -> None:
-    """Push a run's snapshot, with its record if it can be resumed. Raises GitError."""
+def publish(workspace: Path, remote: str, run: str, snapshot: str, record: RunRecord | None) -> str:
+    """Push a run's snapshot, with its record if it can be resumed. Return the hash of what was pushed. Raises GitError.
+
+    The record names this process, so no other process pushes the same.
+    """
     pushed = snapshot if record is None else _tag(workspace, record)
     try:
         git(workspace, *NO_HOOKS, "push", "--quiet", remote, f"+{pushed}:{REFS}{run}")
     except GitError as error:
         raise GitError(f"the run's snapshot cannot be pushed to {remote}: {error}") from None
+    return pushed
+
+
+def published_hash(workspace: Path, remote: str, run: str) -> str | None:
+    """The hash of what is published of a run now; None if nothing is. Raises GitError."""
+    for line in git(workspace, "ls-remote", remote, f"{REFS}{run}").splitlines():
+        found, _, ref = line.partition("\t")
+        if ref == f"{REFS}{run}":
+            return found
+    return None
+
+
+def withdraw_own(workspace: Path, remote: str, run: str, pushed: str) -> None:
+    """Delete a run at the git remote, unless another process has published it since. Raises GitError."""
+    ref = f"{REFS}{run}"
+    git(workspace, *NO_HOOKS, "push", "--quiet", f"--force-with-lease={ref}:{pushed}", remote, f":{ref}")
 
 
 def withdraw(workspace: Path, remote: str, runs: list[str]) -> None:

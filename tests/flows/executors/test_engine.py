@@ -41,6 +41,9 @@ class Written:
             raise offers
         return offers
 
+    def left(self) -> dict[str, tuple[Order, "Written"]]:
+        return {}
+
     def submit(self, order: Order, share: Share) -> "Written":
         self.orders.append((order, share))
         return self

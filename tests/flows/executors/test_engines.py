@@ -38,7 +38,7 @@ def opened(name: str, cluster: Cluster, folder: Path, monkeypatch: pytest.Monkey
     for variable, value in cluster.variables.items():
         monkeypatch.setenv(variable, value)
     if name == "dask":
-        with open_dask("one") as dask:
+        with open_dask() as dask:
             yield dask
     elif name == "ray":
         from flows.executors.ray_engine import open_ray
@@ -137,11 +137,11 @@ def test_a_dask_cluster_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.delenv("DASK_SCHEDULER_ADDRESS", raising=False)
     with (
         pytest.raises(ConfigError, match=r"\(dask scheduler\) and set DASK_SCHEDULER_ADDRESS"),
-        open_dask("one"),
+        open_dask(),
     ):
         pass
     monkeypatch.setenv("DASK_SCHEDULER_ADDRESS", "tcp://127.0.0.1:9")
-    with pytest.raises(ConfigError, match=r"tcp://127.0.0.1:9 \(DASK_SCHEDULER_ADDRESS\): no Dask"), open_dask("one"):
+    with pytest.raises(ConfigError, match=r"tcp://127.0.0.1:9 \(DASK_SCHEDULER_ADDRESS\): no Dask"), open_dask():
         pass
 
 
