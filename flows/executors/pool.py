@@ -71,8 +71,9 @@ class PoolExecutor:
 
         def attempt() -> tuple[Order, Outcome]:
             left = self._under_way.pop(key_of(job), None)
+            if left is not None:
+                self._dispatch.expect(left[1])
             run, order = left or self._ordered(stage, job, listener)
-            self._dispatch.expect(order)
             return order, self._outcome(run, order, listener)
 
         return until_done(self._dispatch, job, listener, attempt)
@@ -279,10 +280,13 @@ def _jobs_under_way(client: SyncPrefectClient, run: str) -> dict[str, tuple[UUID
         state=FlowRunFilterState(type=FlowRunFilterStateType(any_=active)),
     )
     found: dict[str, tuple[UUID, Order]] = {}
-    for flow_run_ in client.read_flow_runs(flow_run_filter=filters, limit=MAX_LINES):
-        with suppress(ValueError, KeyError):
-            order = order_from(flow_run_.parameters["order"])
-            found[key_of(order.job)] = flow_run_.id, order
+    asked = 0
+    while answer := client.read_flow_runs(flow_run_filter=filters, limit=MAX_LINES, offset=asked):
+        asked += len(answer)
+        for flow_run_ in answer:
+            with suppress(ValueError, KeyError):
+                order = order_from(flow_run_.parameters["order"])
+                found[key_of(order.job)] = flow_run_.id, order
     return found
 
 

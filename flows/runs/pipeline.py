@@ -162,10 +162,10 @@ def _open_executor(prepared: PreparedRun, processes: Processes, chosen: str | No
     variables = {**prepared.variables, **_variables(snapshot, prepared.root)}
     chosen = chosen or active.recorder.record.executor or compute.executor
     active.recorder.set(executor=chosen)
+    stages = [stage for stage in prepared.run_plan.graph.stages if _may_run(stage, prepared.run_plan.plan)]
     if chosen == "pool":
         from flows.executors.pool import open_pool_executor
 
-        stages = [stage for stage in prepared.run_plan.graph.stages if _may_run(stage, prepared.run_plan.plan)]
         with open_pool_executor(
             active.place, prepared.home, active.id, snapshot.commit, stages, processes, variables
         ) as executor:
@@ -174,7 +174,6 @@ def _open_executor(prepared: PreparedRun, processes: Processes, chosen: str | No
     if chosen != "local":
         from flows.executors.engines import open_engine_executor
 
-        stages = [stage for stage in prepared.run_plan.graph.stages if _may_run(stage, prepared.run_plan.plan)]
         with open_engine_executor(
             chosen,
             active.place,
