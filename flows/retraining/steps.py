@@ -28,7 +28,7 @@ from flows.retraining.records import device_hours_since, hours_of
 from flows.retraining.votes import people_prefer
 from flows.retraining.worktree import Purpose, open_for_retraining, write_purpose
 from flows.runs.checkout import Worktree, commit_results
-from flows.workspace import RAW_DATA
+from flows.workspace import RAW_DATA, checked_config
 
 # What a run from the base to the candidate measures the cost of.
 _FINETUNING = ("finetune", "evaluate-finetuned", "candidate")
@@ -120,6 +120,7 @@ def set_up(work: Work) -> Path | None:
         raise RetrainError("no model is in production to fine-tune; train one: genai retrain --action train")
     champion = lay_out_champion(worktree, purpose.champion) if purpose.champion else None
     set_start(worktree.folder, BASE.name if purpose.action == "finetune" else SELECTED)
+    checked_config(worktree.folder)  # a second run, with kind few_step, would find a fault only after the first
     if purpose.action == "finetune":
         assert champion is not None
         base = continued_for(worktree.folder, name_commit(worktree.folder, purpose.champion), champion)
