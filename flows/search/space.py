@@ -169,7 +169,7 @@ def suggested(trial: "BaseTrial", space: Mapping[str, RangeConfig], *, exact: bo
 
 
 def _rounded(value: float, given: RangeConfig) -> float:
-    """Round to what a person can read and compare, but so that a narrow range still has a thousand values."""
+    """Round to what a person can read and compare, but so that a narrow range still has a hundred values."""
     assert given.low is not None
     assert given.high is not None
     if given.step is not None:  # only what adding steps left behind the 12th digit
