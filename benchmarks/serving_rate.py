@@ -41,20 +41,34 @@ class _Clients:
         return Load(seconds, tuple(ended[round(WARM_UP_S * per_second) :]))
 
     async def _ask(self, number: int) -> tuple[str, float]:
-        """Return the status and the seconds of a request."""
+        """Return the status and the seconds of a request; the status is "lost" if no answer came."""
         body = json.dumps({"model": self._model, "count": self._images, "seed": number * self._images}).encode()
         begun = time.perf_counter()
-        connection = self._idle.pop() if self._idle else await asyncio.open_connection(self._host, self._port)
-        reader, writer = connection
+        try:
+            status = await self._answer(body)
+        except (OSError, asyncio.IncompleteReadError):
+            status = "lost"
+        return status, time.perf_counter() - begun
+
+    async def _answer(self, body: bytes) -> str:
+        reader, writer = await self._connection()
         writer.write(f"{self._head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
         head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
         length = re.search(r"content-length: (\d+)", head)
         if length is None:
             raise RuntimeError(f"an answer without a length: {head}")
         await reader.readexactly(int(length[1]))
-        took = time.perf_counter() - begun
         if "connection: close" in head:
             writer.close()
         else:
-            self._idle.append(connection)
-        return head.split()[1], took
+            self._idle.append((reader, writer))
+        return head.split()[1]
+
+    async def _connection(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """Return an idle connection, or a new one. The server closes those that were idle for some seconds."""
+        while self._idle:
+            reader, writer = self._idle.pop()
+            if not reader.at_eof():
+                return reader, writer
+            writer.close()
+        return await asyncio.open_connection(self._host, self._port)
