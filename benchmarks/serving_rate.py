@@ -51,9 +51,16 @@ class _Clients:
         return await asyncio.open_connection(self._host, self._port)
 
     async def _ask(self, number: int) -> tuple[str, float]:
-        """Return the status and the seconds of a request."""
+        """Return the status and the seconds of a request; the status is "lost" if no answer came."""
         body = json.dumps({"model": self._model, "count": self._images, "seed": number * self._images}).encode()
         begun = time.perf_counter()
+        try:
+            status = await self._answer(body)
+        except (OSError, asyncio.IncompleteReadError):
+            status = "lost"
+        return status, time.perf_counter() - begun
+
+    async def _answer(self, body: bytes) -> str:
         reader, writer = await self._connection()
         writer.write(f"{self._head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
         head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
@@ -61,9 +68,8 @@ class _Clients:
         if length is None:
             raise RuntimeError(f"an answer without a length: {head}")
         await reader.readexactly(int(length[1]))
-        took = time.perf_counter() - begun
         if "connection: close" in head:
             writer.close()
         else:
             self._idle.append((time.perf_counter(), reader, writer))
-        return head.split()[1], took
+        return head.split()[1]

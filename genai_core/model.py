@@ -1,6 +1,5 @@
 """Library interface to a trained model: `load_model`, `draw`, `save`."""
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -18,7 +17,14 @@ from genai_core import GenaiError
 from genai_core.config import SamplingConfig
 from genai_core.drawing.description import Drawing, one_hot
 from genai_core.drawing.drawing import draw
-from genai_core.models.artifact import SELECTION_FILE, WEIGHTS_FILE, ModelDescription, parse_sampling, read_config
+from genai_core.models.artifact import (
+    SELECTION_FILE,
+    WEIGHTS_FILE,
+    ModelDescription,
+    parse_sampling,
+    read_config,
+    selected_sampling,
+)
 from genai_core.models.artifact import load_model as load_network
 from genai_core.models.protocol import GenerativeModel
 from genai_core.reporting.grids import choose_by_class, class_grid, image_grid, png_bytes, save_png
@@ -250,14 +256,13 @@ def load_model(folder: str | Path, *, device: str = "auto", dtype: str = "float3
     place = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
     description = read_config(path)
     network = load_network(path, place)
-    return Model(network, description, _selected(path, description.config.family, network), DTYPES[dtype])
+    return Model(network, description, _selected(path, network), DTYPES[dtype])
 
 
-def _selected(folder: Path, family: str, network: GenerativeModel) -> SamplingConfig:
-    path = folder / SELECTION_FILE
-    if not path.is_file():
+def _selected(folder: Path, network: GenerativeModel) -> SamplingConfig:
+    if not (folder / SELECTION_FILE).is_file():
         return network.preview_sampling
     try:
-        return parse_sampling(family, json.loads(path.read_text())["sampling"])
-    except (KeyError, TypeError, UnicodeDecodeError, ValueError) as error:
-        raise ModelError(f"{path}: not the sampling options of a {family} model: {error}") from None
+        return selected_sampling(folder)
+    except ValueError as error:
+        raise ModelError(str(error)) from None

@@ -17,7 +17,7 @@ from genai_core.config import DistilledRecipe, FinetuneConfig, ModelRecipe, Samp
 from genai_core.counted import counted
 from genai_core.data.dataset.dataset import Dataset, load_dataset
 from genai_core.data.dataset.facts import Indices
-from genai_core.data.dataset.seen import SEEN_FILE, are_new, epoch_with_replay
+from genai_core.data.dataset.seen import SEEN_FILE, are_new, count_seen_held_out, epoch_with_replay
 from genai_core.models.adapting.adapt import Adapted, adapted
 from genai_core.models.adapting.automatic import FinetuneRates, finetune_rates
 from genai_core.models.adapting.lora import add_lora, merge_lora
@@ -54,6 +54,13 @@ def main() -> None:
         rates = finetune_rates(config, len(found.new_classes))
         _tell(context, *(f"{start}: {change}" for change in found.changes), rates.understood)
         epoch = epoch_of(context, dataset, start)
+        seen = count_seen_held_out(dataset, start / SEEN_FILE)
+        if seen:
+            _tell(
+                context,
+                f"{start}: trained on {seen:,} of the {dataset.info.counts['test']:,} images that are held out now, so "
+                "figures from held-out images are too good",
+            )
         training = finetuning(description.config.training, config, rates)
         recipe, device = description.config.model_copy(update={"training": training}), torch_device(context.config)
         if config.kind == "few_step":
@@ -71,8 +78,9 @@ def main() -> None:
             dataset,
             device,
             to=Path("finetuned"),
-            origin=origin_of(description, found, config, rates),
+            origin=origin_of(description, found, config, rates, seen),
             continuation=replace(how, settings=settings_of(config), epoch=epoch),
+            sampling=None if config.kind == "few_step" else selected_sampling(start),
         )
 
 
@@ -117,7 +125,7 @@ def settings_of(config: FinetuneConfig) -> dict[str, Any]:
 
 
 def origin_of(
-    description: ModelDescription, found: Adapted, config: FinetuneConfig, rates: FinetuneRates
+    description: ModelDescription, found: Adapted, config: FinetuneConfig, rates: FinetuneRates, seen_held_out: int
 ) -> dict[str, Any]:
     """Return where the model comes from, for its config.json and its card. Usual settings are left out."""
     origin: dict[str, Any] = {"started from": f"weights {description.sha256[WEIGHTS_FILE]}"}
@@ -133,6 +141,8 @@ def origin_of(
     if config.images != "all" and config.start != "selected":
         old = f", and {config.replay_share:.0%} old ones" if config.images == "replay" else ""
         origin["learned from"] = f"images new to it{old}"
+    if seen_held_out:
+        origin["held-out images that these weights were trained on"] = seen_held_out
     if config.dataset == "augmented":
         origin["dataset of the fine-tuning"] = "augmented"
     if config.first_layer_rate < 1.0:

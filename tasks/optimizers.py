@@ -5,6 +5,7 @@ trainings, by the hash of the weights that they ended with. It therefore belongs
 """
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from safetensors import SafetensorError
@@ -17,14 +18,23 @@ KEPT = 12
 
 
 def keep_moments(weights: str, moments: Moments) -> None:
-    """Keep the moments of the training that ended with these weights (sha256), and delete the oldest ones."""
-    FOLDER.mkdir(parents=True, exist_ok=True)
-    new = FOLDER / f".new-{os.getpid()}"
-    new.write_bytes(save(dict(moments)))
-    os.replace(new, _path(weights))
-    newest_first = sorted(FOLDER.glob("*.safetensors"), key=lambda path: path.stat().st_mtime, reverse=True)
-    for path in newest_first[KEPT:]:
-        path.unlink(missing_ok=True)
+    """Keep the moments of the training that ended with these weights (sha256), and delete the oldest ones.
+
+    A fault, such as a full disk, is only printed: the model is trained, and nothing else needs this.
+    """
+    # Named after the weights: what a kill left is overwritten when the training ends again.
+    new = FOLDER / f".new-{weights}"
+    try:
+        FOLDER.mkdir(parents=True, exist_ok=True)
+        new.write_bytes(save(dict(moments)))
+        os.replace(new, _path(weights))
+    except OSError as error:
+        with suppress(OSError):
+            new.unlink()
+        print(f"note: the state of the optimizer was not kept, so it cannot be restored later: {error}", flush=True)
+    for path in sorted(FOLDER.glob("*.safetensors"), key=_written, reverse=True)[KEPT:]:
+        with suppress(OSError):
+            path.unlink()
 
 
 def kept_moments(weights: str, model: Path) -> Moments:
@@ -40,6 +50,14 @@ def kept_moments(weights: str, model: Path) -> Moments:
             f"(weights {weights[:12]}): it is kept where a model was trained with its own weights, not by lora or "
             f"few_step, and for the last {KEPT} trainings only. Use optimizer: fresh, or train the model here again"
         ) from None
+
+
+def _written(path: Path) -> float:
+    """When a file was written; 0 if another training that has just ended deleted it."""
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        return 0.0
 
 
 def _path(weights: str) -> Path:

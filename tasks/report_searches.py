@@ -21,7 +21,7 @@ def read_searches() -> tuple[SearchLink, ...]:
             values = json.loads(path.read_text())
             link = SearchLink(values["study"], f"../{SEARCHES}/{path.parent.name}/report.html", _summary(values))
             found.append((path.stat().st_mtime, link))
-        except (OSError, ValueError, KeyError, StopIteration):
+        except (OSError, ValueError, KeyError, TypeError, StopIteration):
             continue
     return tuple(link for _, link in sorted(found, key=lambda pair: pair[0], reverse=True))
 

@@ -32,6 +32,11 @@ def teacher_weights(model: Path) -> str | None:
     return str(few_step["teacher"]) if isinstance(few_step, dict) else None
 
 
+def can_be_teacher(model: Path) -> bool:
+    """Whether a few-step model can be made from a model that is none itself: only from a diffusion model."""
+    return _config((model / CONFIG_FILE).read_bytes()).get("family") == "diffusion"
+
+
 def find_teacher(workspace: Path, named: NamedModel, weights: str) -> Teacher | None:
     """Find the model with these weights where the few-step model `named` was made; None if it is not there.
 

@@ -17,6 +17,7 @@ from flows.measuring.comparison import Side, compare_folders
 from flows.registry.base import BASE, SELECTED, bring_in, continued_for, set_kind, set_start
 from flows.registry.model_names import name_commit
 from flows.registry.read import MODEL
+from flows.registry.teacher import can_be_teacher
 from flows.retraining import RetrainError
 from flows.retraining.champion import champion_label_accuracy, lay_out_champion
 from flows.retraining.facts import Situation, fact_rows, read_situation
@@ -28,7 +29,7 @@ from flows.retraining.records import device_hours_since, hours_of
 from flows.retraining.votes import people_prefer
 from flows.retraining.worktree import Purpose, open_for_retraining, write_purpose
 from flows.runs.checkout import Worktree, commit_results
-from flows.workspace import RAW_DATA
+from flows.workspace import RAW_DATA, checked_config
 
 # What a run from the base to the candidate measures the cost of.
 _FINETUNING = ("finetune", "evaluate-finetuned", "candidate")
@@ -120,11 +121,17 @@ def set_up(work: Work) -> Path | None:
         raise RetrainError("no model is in production to fine-tune; train one: genai retrain --action train")
     champion = lay_out_champion(worktree, purpose.champion) if purpose.champion else None
     set_start(worktree.folder, BASE.name if purpose.action == "finetune" else SELECTED)
+    checked_config(worktree.folder)  # a second run, with kind few_step, would find a fault only after the first
     if purpose.action == "finetune":
         assert champion is not None
         base = continued_for(worktree.folder, name_commit(worktree.folder, purpose.champion), champion)
         if base.folder != champion:
             log(f"{purpose.champion} is a few-step model, which nothing continues: its teacher is fine-tuned")
+        if work.makes_few_step_model and not can_be_teacher(base.folder):
+            raise RetrainError(
+                f"finetune.kind is few_step, which is for diffusion models only, and {base.title} is none; set it to "
+                "full or lora in params.yaml, then commit it"
+            )
         bring_in(worktree.folder, base.folder, base.title, base.commit)
     if work.makes_few_step_model:
         # The teacher must know the newest data, since a few-step model learns from what its teacher draws.

@@ -71,6 +71,8 @@ def checked_target(config: Config, values: Mapping[str, Any]) -> Target:
             "models.gan.training.learning_rate: {low: 1.0e-4, high: 1.0e-2, log: true} (docs/search.md)"
         )
     faults = [fault for key, given in search.space.items() if (fault := _fault(key, given, values))]
+    if fault := _seeds_fault(config):
+        faults.append(fault)
     if faults:
         raise SearchError("\n".join(faults))
     varied = {key.split(".")[1] for key in search.space if key.startswith("models.")}
@@ -118,6 +120,19 @@ def _fault(key: str, given: RangeConfig, values: Mapping[str, Any]) -> str | Non
     if isinstance(present, int) and not isinstance(present, bool) and given.choices is None and not given.is_int:
         return f"{where}: whole numbers only, such as {present}; write low and high as whole numbers"
     return next(_forbidden(key, given, values), None)
+
+
+def _seeds_fault(config: Config) -> str | None:
+    """What is wrong with the seeds that the winner is measured again with: no trial may have used them."""
+    first, images, fresh = config.evaluation.seed, config.evaluation.total_images, config.search.fresh_seed
+    after = first + images
+    if not first - images < fresh < after:
+        return None
+    return (
+        f"search.fresh_seed: got {fresh}; the winner is measured again with {images:,} seeds from there on, and the "
+        f"trials with {first} to {after - 1} (evaluation.seed, evaluation.total_images). Some are the same; write "
+        f"{after}"
+    )
 
 
 def _forbidden(key: str, given: RangeConfig, values: Mapping[str, Any]) -> Iterator[str]:
@@ -169,7 +184,7 @@ def suggested(trial: "BaseTrial", space: Mapping[str, RangeConfig], *, exact: bo
 
 
 def _rounded(value: float, given: RangeConfig) -> float:
-    """Round to what a person can read and compare, but so that a narrow range still has a thousand values."""
+    """Round to what a person can read and compare, but so that a narrow range still has a hundred values."""
     assert given.low is not None
     assert given.high is not None
     if given.step is not None:  # only what adding steps left behind the 12th digit

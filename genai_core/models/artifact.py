@@ -150,7 +150,11 @@ def selected_sampling(folder: Path) -> SamplingConfig:
     path = folder / SELECTION_FILE
     if not path.is_file():
         raise FileNotFoundError(f"{folder}: {SELECTION_FILE} is missing, so nothing says how this model draws")
-    return parse_sampling(read_config(folder).config.family, json.loads(path.read_text())["sampling"])
+    family = read_config(folder).config.family
+    try:
+        return parse_sampling(family, json.loads(path.read_text())["sampling"])
+    except (KeyError, TypeError, UnicodeDecodeError, ValueError) as error:
+        raise ValueError(f"{path}: not the sampling options of a {family} model: {error}") from None
 
 
 def _sampling_section(family: str) -> type[SamplingConfig]:

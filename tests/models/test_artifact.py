@@ -20,6 +20,7 @@ from genai_core.models.artifact import (
     read_config,
     recipe_values,
     save_model,
+    selected_sampling,
 )
 from tests.models.tiny import RECIPES, SHAPE
 
@@ -181,6 +182,13 @@ def test_sampling_options_are_checked():
         parse_sampling("gan", {"truncation": 2})
     with pytest.raises(ValueError, match="no such model family: 'vea'; available: diffusion, gan, vae, vqvae"):
         parse_sampling("vea", {})
+
+
+@pytest.mark.parametrize("content", ["", "[1]", "{}", '{"sampling": [1]}', '{"sampling": {"truncation": 2}}'])
+def test_a_damaged_selection_is_named(folder, content):
+    (folder / "selection.json").write_text(content)
+    with pytest.raises(ValueError, match=r"selection\.json: not the sampling options of a gan model"):
+        selected_sampling(folder)
 
 
 def test_sampling_options_without_the_newer_keys():

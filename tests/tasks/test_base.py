@@ -110,6 +110,25 @@ def test_a_new_class_is_learned_from_new_and_replayed_images(based, monkeypatch,
     assert not torch.equal(before["generator.head.weight"], after["generator.head.weight"])
 
 
+def test_images_that_the_base_knows_are_not_held_out_in_silence(based, monkeypatch, capsys):
+    """The test split has grown, or the base comes from a workspace with another one."""
+    old = load_dataset(Path("data/old"))
+    writer = DatasetWriter(
+        Path("data/prepared"), image_size=ImageSize.square(SIZE), channels=1, classes=old.info.classes, shard_images=999
+    )
+    rows = old.rows("train")
+    for split, chosen in (("train", rows[:-7]), ("test", rows[-7:])):
+        writer.add(split, old.images_at(chosen), chosen["label"].to_numpy())
+    writer.finish()
+    run(monkeypatch, finetune)
+    said = (
+        "models/base: trained on 7 of the 7 images that are held out now, so figures from held-out images are too good"
+    )
+    assert said in capsys.readouterr().out
+    summary = read_config(Path("models/finetuned")).training_summary
+    assert summary["held-out images that these weights were trained on"] == 7
+
+
 def test_the_optimizer_goes_on_but_for_weights_of_classes(based, monkeypatch, capsys):
     shutil.copytree("data/old", "data/prepared")
     run(monkeypatch, finetune)

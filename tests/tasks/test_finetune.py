@@ -1,3 +1,4 @@
+import json
 import os
 import shutil
 from pathlib import Path
@@ -7,7 +8,7 @@ import torch
 
 from genai_core.config import load_config
 from genai_core.models.artifact import WEIGHTS_FILE, load_for_training, load_model, read_config
-from tasks import finetune
+from tasks import finetune, optimizers
 from tasks.optimizers import KEPT, keep_moments, kept_moments
 from tests.tasks.small_run import (
     PARAMS,
@@ -94,6 +95,17 @@ def test_begins_with_the_optimizer_of_the_training_before(selected, capsys):
     assert "Use optimizer: fresh, or train the model here again" in said
 
 
+def test_a_search_compares_fine_tunings_as_they_are_measured(selected, monkeypatch):
+    monkeypatch.setenv("GENAI_RUNGS", json.dumps({"shares": [0.5], "images": 20}))
+    selection, distances = Path("models/selected/selection.json"), []
+    for truncation in (1.0, 0.1):
+        selection.write_text(json.dumps({**read_json(selection), "sampling": {"truncation": truncation}}))
+        finetune.main()
+        distances.append(json.loads(Path(".genai/rungs/finetune.jsonl").read_text())["distance"])
+        Path(".genai/rungs/finetune.jsonl").unlink()
+    assert distances[0] != distances[1]
+
+
 def test_few_states_of_optimizers_are_kept(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for number in range(KEPT + 2):
@@ -102,6 +114,25 @@ def test_few_states_of_optimizers_are_kept(tmp_path, monkeypatch):
     left = sorted(int(path.stem) for path in Path(".genai/cache/optimizers").iterdir())
     assert left == [*range(2, KEPT + 2)]
     assert kept_moments(f"{KEPT:064}", Path("model"))["denoiser/weight/step"] == KEPT
+
+
+def test_a_training_does_not_fail_because_its_optimizer_cannot_be_kept(selected, capsys):
+    Path(".genai/cache").mkdir(parents=True)
+    Path(".genai/cache/optimizers").write_text("in the way")
+    finetune.main()
+    assert read_config(selected / "models/finetuned").training_summary["images"] == 96
+    assert "note: the state of the optimizer was not kept" in capsys.readouterr().out
+
+
+def test_two_trainings_that_end_at_once_delete_the_same_old_states(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(optimizers, "KEPT", 1)
+    folder = Path(".genai/cache/optimizers")
+    folder.mkdir(parents=True)
+    # As a file that was listed and then deleted by the other training.
+    (folder / "gone.safetensors").symlink_to("nowhere")
+    keep_moments("1" * 64, {"denoiser/weight/step": torch.tensor(1.0)})
+    assert [path.stem for path in folder.iterdir()] == ["1" * 64]
 
 
 def test_two_runs_write_equal_bytes(selected):

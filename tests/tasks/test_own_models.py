@@ -33,11 +33,16 @@ def test_a_branch_draws_as_params_yaml_says(
 
 
 def test_a_model_from_elsewhere_draws_as_usual(
-    branch: Path, workspace: Path, tmp_path_factory: pytest.TempPathFactory
+    branch: Path, workspace: Path, tmp_path_factory: pytest.TempPathFactory, capsys: pytest.CaptureFixture[str]
 ) -> None:
     own = load_config(workspace / "params.yaml").models["diffusion"].sampling
     elsewhere = tmp_path_factory.mktemp("elsewhere") / "diffusion"
     shutil.copytree(branch, elsewhere)
     assert load_own(elsewhere, "cpu").sampling != own
+    assert capsys.readouterr().err == ""
+    (workspace / "params.yaml").write_text("models: {}\n")
+    assert load_own(branch, "cpu").sampling == load_own(elsewhere, "cpu").sampling
+    said = capsys.readouterr().err
+    assert f"note: {branch} draws with the usual options of its family: params.yaml: " in said
     (workspace / "params.yaml").unlink()
     assert load_own(branch, "cpu").sampling == load_own(elsewhere, "cpu").sampling

@@ -28,6 +28,8 @@ def test_studies_are_linked_the_newest_first_and_damaged_ones_are_skipped(
     write_study(tmp_path / "search", "old", 1.0)
     write_study(tmp_path / "search", "new", 2.0, best=None)
     write_study(tmp_path / "search", "broken", 3.0, best=7)
+    write_study(tmp_path / "search", "of_other_code", 4.0, best=0)
+    write_study(tmp_path / "search", "cut", 5.0, trials=None)
     (tmp_path / "search/empty").mkdir()
     (tmp_path / "search/empty/study.json").write_text("")
     found = [(link.study, link.page, link.summary) for link in read_searches()]

@@ -2,7 +2,7 @@
 
 import hashlib
 from pathlib import Path
-from typing import cast
+from typing import Literal, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -14,20 +14,21 @@ from genai_core.data.dataset.facts import Indices
 SEEN_FILE = "seen.npy"
 _AUGMENTED = r"augmented:(\w+)"  # in the flags of a copy: the id of its origin
 
+_PIXELS = "S16"  # the first part of a key
 Keys = npt.NDArray[np.bytes_]
 
 
-def image_keys(dataset: Dataset) -> Keys:
-    """Return a key (N,) per image of the train split, in manifest order: its pixels and its class by name.
+def image_keys(dataset: Dataset, split: Literal["train", "test"] = "train") -> Keys:
+    """Return a key (N,) per image of a split, in manifest order: its pixels and its class by name.
 
     An image with another label is another image. An augmented copy has the key of its origin.
     """
-    rows = dataset.rows("train")
+    rows = dataset.rows(split)
     names = ["", *dataset.info.classes]
     classes = np.array([hashlib.sha256(name.encode()).hexdigest()[:16] for name in names])
     labels = classes[rows["label"].to_numpy() - NO_LABEL]
     origins = cast("pd.Series[str]", rows["flags"].str.extract(_AUGMENTED, expand=False))
-    ids = origins.fillna(rows["id"]).str[:16].to_numpy(dtype="S16")
+    ids = origins.fillna(rows["id"]).str[:16].to_numpy(dtype=_PIXELS)
     return np.char.add(ids, labels.astype("S16"))
 
 
@@ -44,6 +45,14 @@ def are_new(dataset: Dataset, path: Path) -> npt.NDArray[np.bool_]:
             "bring in a version whose data is known: genai base prod"
         )
     return ~np.isin(image_keys(dataset), np.load(path, allow_pickle=False))
+
+
+def count_seen_held_out(dataset: Dataset, path: Path) -> int:
+    """Return how many images of the test split are among those in `path`, with any label; 0 without that file."""
+    if not path.is_file():
+        return 0
+    held_out, seen = (keys.astype(_PIXELS) for keys in (image_keys(dataset, "test"), np.load(path, allow_pickle=False)))
+    return int(np.isin(held_out, seen).sum())
 
 
 def epoch_with_replay(is_new: npt.NDArray[np.bool_], old_share: float, seed: int) -> Indices:

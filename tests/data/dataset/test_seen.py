@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from genai_core.data.dataset.dataset import load_dataset
-from genai_core.data.dataset.seen import are_new, epoch_with_replay, image_keys, write_seen
+from genai_core.data.dataset.seen import are_new, count_seen_held_out, epoch_with_replay, image_keys, write_seen
 from genai_core.data.dataset.writer import DatasetWriter
 from genai_core.image_size import ImageSize
 
@@ -30,6 +30,8 @@ def test_new_images_new_labels_and_renumbered_classes(tmp_path: Path) -> None:
     ids = list(new.rows("train")["id"])
     assert [bool(found[name]) for name in ids] == [False, True, False, True]
     assert not are_new(old, tmp_path / "seen.npy").any()
+    assert count_seen_held_out(new, tmp_path / "seen.npy") == 3  # with any label
+    assert count_seen_held_out(new, tmp_path / "gone.npy") == 0
     with pytest.raises(FileNotFoundError, match=r"gone\.npy is missing: nothing says which images"):
         are_new(old, tmp_path / "gone.npy")
 

@@ -16,11 +16,14 @@ from flows.registry.interrupted import Delivery, write_delivery
 from flows.registry.read import MODEL, read_registry
 from flows.registry.votes import Vote, VotedModel, add_vote
 from flows.registry.write import NewTag, add_tags
-from flows.retraining.facts import find_start_point
+from flows.retraining import RetrainError, steps
+from flows.retraining.facts import find_start_point, read_situation
 from flows.retraining.records import read_records
+from flows.retraining.steps import Work
 from flows.retraining.worktree import Purpose, close_worktree, open_for_retraining, write_purpose
 from flows.runs.checkout import open_worktree
 from flows.services.doctor import examine
+from genai_core.config import ConfigError
 from tests.conftest import MadeOnce
 from tests.flows.conftest import DVC_WARNS, Server, edit, ended, genai, set_parameter, shell, started_genai, wait_for
 from tests.flows.model_home import git_remote, hook, production
@@ -79,6 +82,30 @@ def test_a_gate_that_nothing_can_pass_is_an_error_before_the_training(home: Path
     assert (status, started(home)) == (2, [])
     assert said.rstrip().splitlines()[-1].startswith("the gate would reject every candidate")
     assert (production(home), last(home)["result"]) == ("v0.0.1", "failed")
+
+
+def test_settings_that_no_few_step_model_of_a_base_may_have_are_found_before_the_first_run(home: Path) -> None:
+    setting(home, "finetune.kind", "few_step")
+    setting(home, "finetune.images", "new")  # allowed for the selected model, which knows all images
+    situation = read_situation(home)
+    tree = open_worktree(home, "HEAD", "retrain/x")
+    purpose = Purpose(situation.start.commit, situation.start.raw, "v0.0.1", "finetune")
+    with pytest.raises(ConfigError, match="finetune: images: got new; allowed: all with kind few_step"):
+        steps.set_up.fn(Work(home, situation, tree, purpose))
+    assert not (tree.folder / "models/base").exists()
+
+
+def test_no_few_step_model_is_made_of_a_gan(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "gan").mkdir()
+    (tmp_path / "gan/config.json").write_text('{"family": "gan"}')
+    monkeypatch.setattr(steps, "lay_out_champion", lambda *_: tmp_path / "gan")  # the toy's is of a diffusion model
+    setting(home, "finetune.kind", "few_step")
+    situation = read_situation(home)
+    tree = open_worktree(home, "HEAD", "retrain/x")
+    purpose = Purpose(situation.start.commit, situation.start.raw, "v0.0.1", "finetune")
+    with pytest.raises(RetrainError, match=r"for diffusion models only, and v0\.0\.1 is none; set it to full or lora"):
+        steps.set_up.fn(Work(home, situation, tree, purpose))
+    assert not (tree.folder / "models/base").exists()
 
 
 def test_good_data_bad_data_and_a_rollback(home: Path, server: Server) -> None:

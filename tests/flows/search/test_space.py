@@ -30,6 +30,8 @@ def test_the_keys_say_whose_figures_count() -> None:
     assert target_of({RATE: {"low": 1e-4, "high": 1e-2}}) == "evaluate@gan"
     assert target_of({"augment.expand": {"low": 1.0, "high": 3.0}}, model="vae") == "evaluate@vae"
     assert target_of({"finetune.learning_rate_share": {"low": 0.01, "high": 0.5}}) == "evaluate-finetuned"
+    for apart in (8_400, 11_600):
+        assert target_of({RATE: {"low": 1e-4, "high": 1e-2}}, fresh_seed=apart) == "evaluate@gan"
 
 
 @pytest.mark.parametrize(
@@ -50,6 +52,9 @@ def test_the_keys_say_whose_figures_count() -> None:
         ({RATE: {"choices": [1e-3, "fast"]}}, {}, f"{RATE}: got 'fast'; allowed: a valid number"),
         ({"models.gan.network.width": {"choices": [12, 16]}}, {}, "got 12; allowed: a multiple of 8"),
         ({"models.gan.network.width": {"low": 16, "high": 64}}, {}, "got 17; allowed: a multiple of 8"),
+        # evaluation.seed is 10,000, for 1,600 images.
+        ({RATE: {"low": 1e-4, "high": 1e-2}}, {"fresh_seed": 11_599}, "trials with 10000 to 11599 .*; write 11600$"),
+        ({RATE: {"low": 1e-4, "high": 1e-2}}, {"fresh_seed": 8_401}, "search.fresh_seed: got 8401"),
     ],
 )
 def test_a_space_that_makes_no_sense_is_refused(space: dict[str, Any], search: dict[str, Any], said: str) -> None:

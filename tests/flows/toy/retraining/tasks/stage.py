@@ -64,7 +64,7 @@ def learn(folder: Path, how: str) -> None:
     dataset = json.loads(Path("data/prepared/dataset.json").read_text())["fingerprint"]
     weights = json.dumps([how, distance, dataset])
     config = {
-        "family": "gan",
+        "family": "diffusion",
         "dataset": dataset,
         "sha256": {"model.safetensors": hashlib.sha256(weights.encode()).hexdigest()},
     }
