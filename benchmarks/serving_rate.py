@@ -42,10 +42,10 @@ class _Clients:
         return Load(seconds, tuple(ended[round(WARM_UP_S * per_second) :]))
 
     async def _connection(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        """Return an idle connection that is young enough, or a new one."""
+        """Return an idle connection that the server has not closed and will not close, or a new one."""
         while self._idle:
             since, reader, writer = self._idle.pop()
-            if time.perf_counter() - since < MOST_IDLE_S:
+            if not reader.at_eof() and time.perf_counter() - since < MOST_IDLE_S:
                 return reader, writer
             writer.close()
         return await asyncio.open_connection(self._host, self._port)
