@@ -62,14 +62,18 @@ class _Clients:
 
     async def _answer(self, body: bytes) -> str:
         reader, writer = await self._connection()
-        writer.write(f"{self._head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
-        head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
-        length = re.search(r"content-length: (\d+)", head)
-        if length is None:
-            raise RuntimeError(f"an answer without a length: {head}")
-        await reader.readexactly(int(length[1]))
-        if "connection: close" in head:
-            writer.close()
-        else:
-            self._idle.append((time.perf_counter(), reader, writer))
+        reusable = False
+        try:
+            writer.write(f"{self._head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
+            head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
+            length = re.search(r"content-length: (\d+)", head)
+            if length is None:
+                raise RuntimeError(f"an answer without a length: {head}")
+            await reader.readexactly(int(length[1]))
+            reusable = "connection: close" not in head
+        finally:
+            if reusable:
+                self._idle.append((time.perf_counter(), reader, writer))
+            else:
+                writer.close()
         return head.split()[1]
