@@ -13,6 +13,8 @@ from prefect.client.schemas.objects import State, StateType
 from prefect.context import FlowRunContext
 from prefect.states import Cancelled
 
+from flows.beside import beside
+
 SERVER_POLL_S = 2.0
 POLL_S = 0.5
 
@@ -23,12 +25,12 @@ def when_cancelled(act: Callable[[], None], asked: Callable[[], bool] = lambda: 
     context = FlowRunContext.get()
     assert context is not None
     assert context.flow_run is not None
-    flow_run_id, done = context.flow_run.id, threading.Event()
+    flow_run_id = context.flow_run.id
 
-    def watch() -> None:
+    def watch(over: threading.Event) -> None:
         looked = time.monotonic()
         with get_client(sync_client=True) as client:
-            while not done.wait(POLL_S):
+            while not over.wait(POLL_S):
                 is_due = time.monotonic() - looked >= SERVER_POLL_S
                 if is_due:
                     looked = time.monotonic()
@@ -36,13 +38,8 @@ def when_cancelled(act: Callable[[], None], asked: Callable[[], bool] = lambda: 
                     act()
                     return
 
-    thread = threading.Thread(target=watch, daemon=True)
-    thread.start()
-    try:
+    with beside(watch, 5.0):
         yield
-    finally:
-        done.set()
-        thread.join(timeout=5.0)
 
 
 def until_cancelled(flow_body: Callable[[], State[Any]]) -> State[Any]:

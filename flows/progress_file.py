@@ -1,12 +1,14 @@
 """Follow the progress file that a task writes (genai_core/progress.py) while it runs."""
 
-import contextvars
 import json
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from contextvars import copy_context
 from pathlib import Path
 from typing import Any
+
+from flows.beside import beside
 
 
 @contextmanager
@@ -15,19 +17,14 @@ def followed(path: Path, on_state: Callable[[dict[str, Any]], None], every_s: fl
 
     In a thread, and in the context of the caller: what Prefect publishes there belongs to the current task run.
     """
-    done = threading.Event()
 
-    def follow() -> None:
+    def follow(over: threading.Event) -> None:
         ended = False
         while not ended:
-            ended = done.wait(every_s)  # once more after the end: a short task reports only then
+            ended = over.wait(every_s)  # once more after the end: a short task reports only then
             with suppress(FileNotFoundError, json.JSONDecodeError):
                 on_state(json.loads(path.read_text()))
 
-    thread = threading.Thread(target=contextvars.copy_context().run, args=(follow,), daemon=True)
-    thread.start()
-    try:
+    context = copy_context()
+    with beside(lambda over: context.run(follow, over)):
         yield
-    finally:
-        done.set()
-        thread.join()

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from flows.beside import beside
 from flows.executors.own_files import OwnFiles
 
 if TYPE_CHECKING:
@@ -49,26 +50,20 @@ class RemoteCheckpoints:
         In a thread, so that the training does not wait. It sends for half of the time at most: a slow network is not
         filled by it. say: receives a line for each failure; the training goes on.
         """
-        over = threading.Event()
 
-        def keep_sending() -> None:
+        def keep_sending(over: threading.Event) -> None:
             pause_s = POLL_S
             while not over.wait(pause_s):
                 began = time.monotonic()
                 self._tried(say)
                 pause_s = max(POLL_S, time.monotonic() - began)
 
-        thread = threading.Thread(target=keep_sending, daemon=True)
-        thread.start()
         try:
-            yield
+            with beside(keep_sending):
+                yield
         except BaseException:
-            over.set()
-            thread.join()
             self._tried(say)  # an interrupted training has saved one more
             raise
-        over.set()
-        thread.join()
 
     def send(self) -> None:
         """Send the newest checkpoint of each folder, and delete those at the remote that are no longer here."""

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from flows.beside import beside
 from flows.git import GitError
 from flows.runs.publication import fetch_published, published_hash
 from flows.runs.record import RunError
@@ -24,9 +25,9 @@ def held_at_remote(workspace: Path, remote: str, run: str, pushed: str, on_lost:
     pushed: the hash of what this process published. on_lost: called in another thread if something else is there.
     Raises RunError after the body then.
     """
-    over, lost = threading.Event(), threading.Event()
+    lost = threading.Event()
 
-    def watch() -> None:
+    def watch(over: threading.Event) -> None:
         while not over.wait(CHECK_S):
             with suppress(GitError):  # the remote does not answer; the next time tells
                 if published_hash(workspace, remote, run) != pushed:
@@ -34,13 +35,8 @@ def held_at_remote(workspace: Path, remote: str, run: str, pushed: str, on_lost:
                     on_lost()
                     return
 
-    thread = threading.Thread(target=watch, daemon=True)
-    thread.start()
-    try:
+    with beside(watch, JOIN_S):
         yield
-    finally:
-        over.set()
-        thread.join(timeout=JOIN_S)
     if lost.is_set():
         raise RunError(_how(workspace, run))
 

@@ -1,12 +1,13 @@
 """People's votes on a retraining's candidate, while it waits for approval."""
 
-import contextvars
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import copy_context
 from pathlib import Path
 from typing import Any
 
+from flows.beside import beside
 from flows.registry.votes import VOTES, read_votes
 from genai_core.counted import counted
 from genai_core.preference.bradley_terry import Preference
@@ -36,22 +37,17 @@ def following_votes(workspace: Path, show: Callable[[], None], shown: int) -> It
 
     shown: size_of_votes before the caller read them, so that none is missed meanwhile.
     """
-    ended = threading.Event()
 
-    def follow() -> None:
+    def follow(over: threading.Event) -> None:
         seen = shown
-        while not ended.wait(_POLL_S):
+        while not over.wait(_POLL_S):
             if (size := size_of_votes(workspace)) != seen:
                 seen = size
                 show()
 
-    thread = threading.Thread(target=contextvars.copy_context().run, args=(follow,), name="votes", daemon=True)
-    thread.start()
-    try:
+    context = copy_context()
+    with beside(lambda over: context.run(follow, over)):
         yield
-    finally:
-        ended.set()
-        thread.join()
 
 
 def size_of_votes(workspace: Path) -> int:

@@ -175,14 +175,7 @@ def _open_executor(prepared: PreparedRun, processes: Processes, chosen: str | No
         from flows.executors.engines import open_engine_executor
 
         with open_engine_executor(
-            chosen,
-            active.place,
-            prepared.home,
-            active.id,
-            snapshot.commit,
-            stages,
-            processes,
-            variables,
+            chosen, active.place, prepared.home, active.id, snapshot.commit, stages, processes, variables
         ) as engine_executor:
             yield engine_executor
         return
