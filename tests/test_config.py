@@ -145,6 +145,26 @@ def test_an_error_is_one_clear_line(tmp_path: Path, old: str, new: str, message:
     assert all(len(line) < 300 for line in lines)
 
 
+@pytest.mark.parametrize(
+    ("key", "given", "fault"),
+    [
+        (
+            "rate_share: auto",
+            "rate_share: 2.0",
+            "learning_rate_share: got 2.0; allowed: auto, or less than or equal to 1",
+        ),
+        ("class_rate: auto", "class_rate: much", "class_rate: got 'much'; allowed: auto, or a valid number"),
+        ("teacher: auto", "teacher: {sampler: heun}", "few_step.teacher.steps: missing"),
+    ],
+)
+def test_what_may_be_auto_says_what_is_allowed_once(tmp_path: Path, key: str, given: str, fault: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        load(tmp_path, changed(key, given))
+    lines = str(error.value).splitlines()
+    assert lines[0].startswith(f"params.yaml: finetune.{fault}")
+    assert all(line.startswith("params.yaml: finetune.few_step.teacher.") for line in lines[1:])
+
+
 def test_label_dropout_may_be_0_without_guidance(tmp_path: Path) -> None:
     text = changed("label_dropout: 0.1", "label_dropout: 0.0").replace("guidance_scale: 1.5", "guidance_scale: 1.0", 1)
     load(tmp_path, text)

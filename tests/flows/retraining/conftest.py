@@ -1,5 +1,6 @@
-"""What is known of a checkout in which a retraining starts."""
+"""A checkout in which a retraining starts: with a model in production, or what is known of one."""
 
+import shutil
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -10,7 +11,9 @@ from flows.retraining.champion import ChampionShape
 from flows.retraining.facts import Situation, StartPoint
 from genai_core.config import load_config
 from genai_core.image_size import ImageSize
-from tests.flows.conftest import ROOT, shell
+from tests.conftest import MadeOnce
+from tests.flows.conftest import ROOT, Server, shell
+from tests.flows.retrain_home import promoted_home
 
 
 @pytest.fixture
@@ -28,3 +31,10 @@ def situation(tmp_path: Path) -> Situation:
         records=[],
         notes=(),
     )
+
+
+@pytest.fixture
+def home(made_once: MadeOnce, server: Server, tmp_path: Path) -> Path:
+    """A home whose first model was trained and promoted by the retraining itself."""
+    template = made_once("promoted", lambda folder: promoted_home(folder, server.url)) / "home"
+    return Path(shutil.copytree(template, tmp_path / "home", symlinks=True))

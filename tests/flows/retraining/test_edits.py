@@ -11,18 +11,15 @@ from flows.git import commit_of
 from flows.graph import open_repo
 from flows.made_from import differences
 from flows.registry.read import MODEL
-from tests.conftest import MadeOnce
 from tests.flows.conftest import DVC_WARNS, Server, edit, ended, genai, set_parameter, shell, started_genai, wait_for
-from tests.flows.retrain_home import last, promoted_home, put, started, track, variables
+from tests.flows.retrain_home import last, put, started, track, variables
 
 pytestmark = DVC_WARNS
 
 
 @pytest.fixture
-def home(made_once: MadeOnce, server: Server, tmp_path: Path) -> Path:
+def home(home: Path) -> Path:
     """A home with a model in production, and newer data."""
-    template = made_once("promoted", lambda folder: promoted_home(folder, server.url)) / "home"
-    home = Path(shutil.copytree(template, tmp_path / "home", symlinks=True))
     put(home, "second", 4)
     track(home)
     return home

@@ -1,5 +1,7 @@
 """A run whose machine died goes on in a clone that has only the git and the DVC remote."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -7,9 +9,10 @@ import pytest
 
 from flows.data.objects import RemoteError
 from flows.executors.dispatch import Dispatch, published_snapshot
+from flows.executors.order import Order
 from flows.git import git
 from flows.runs.prepared_run import prepare_run
-from flows.runs.record import RunError, read_runs, run_folder
+from flows.runs.record import RunError, RunRecord, read_runs, run_folder
 from flows.runs.snapshot import REFS
 from flows.whole_file import write_json
 from tests.flows.clones import fresh_clone
@@ -20,18 +23,24 @@ from tests.flows.runs.places import locked
 pytestmark = DVC_WARNS
 
 
+@contextmanager
+def published(home: Path, stage: str) -> Iterator[tuple[RunRecord, Dispatch, Order]]:
+    """A run whose snapshot is at the git remote, and an order of its stage `prepare`."""
+    with prepare_run(home, (stage,), None, print) as prepared:
+        assert prepared.active is not None
+        run, place = prepared.active.recorder.record, prepared.active.place
+        with published_snapshot(home, run.id, run.snapshot) as address:
+            dispatch = Dispatch(place, address, {})
+            yield run, dispatch, ordered(dispatch, place, "prepare", run.snapshot, f"{REFS}{run.id}")
+
+
 def test_a_clone_takes_a_run_over_with_its_results(fresh: Path) -> None:
     bare = connect(fresh)
     set_parameter(fresh, "data.image_size", 8)  # not committed: only the snapshot has it
     home = fresh.parent / "home"
-    with prepare_run(fresh, ("train@gan",), None, print) as prepared:
-        assert prepared.active is not None
-        first, place = prepared.active.recorder.record, prepared.active.place
-        with published_snapshot(fresh, first.id, first.snapshot) as address:
-            dispatch = Dispatch(place, address, {})
-            order = ordered(dispatch, place, "prepare", first.snapshot, f"{REFS}{first.id}")
-            assert dispatch.known(order.job, print) is None
-            outcome, _ = worked(order, home)  # and the coordinator dies before it has heard of it
+    with published(fresh, "train@gan") as (first, dispatch, order):
+        assert dispatch.known(order.job, print) is None
+        outcome, _ = worked(order, home)  # and the coordinator dies before it has heard of it
     clone = fresh_clone(bare, fresh.parent / "beta")
     said: list[str] = []
     with prepare_run(clone, (), first.id[-4:], said.append) as again:
@@ -57,19 +66,14 @@ def test_a_clone_takes_a_run_over_with_its_results(fresh: Path) -> None:
 
 def test_a_result_whose_outputs_are_lost_is_made_again(fresh: Path) -> None:
     connect(fresh)
-    with prepare_run(fresh, ("prepare",), None, print) as prepared:
-        assert prepared.active is not None
-        run, place = prepared.active.recorder.record, prepared.active.place
-        with published_snapshot(fresh, run.id, run.snapshot) as address:
-            dispatch = Dispatch(place, address, {})
-            order = ordered(dispatch, place, "prepare", run.snapshot, f"{REFS}{run.id}")
-            outcome, _ = worked(order, fresh.parent / "home")
-            assert outcome.entry is not None
-            (lost,) = (out["md5"] for out in outcome.entry["outs"] if out["path"] == "out/prepared")
-            (fresh.parent / "store/files/md5" / lost[:2] / lost[2:]).unlink()
-            said: list[str] = []
-            assert dispatch.known(order.job, said.append) is None
-            assert "the result of an earlier attempt is not complete, so the stage runs again" in said[0]
+    with published(fresh, "prepare") as (_, dispatch, order):
+        outcome, _ = worked(order, fresh.parent / "home")
+        assert outcome.entry is not None
+        (lost,) = (out["md5"] for out in outcome.entry["outs"] if out["path"] == "out/prepared")
+        (fresh.parent / "store/files/md5" / lost[:2] / lost[2:]).unlink()
+        said: list[str] = []
+        assert dispatch.known(order.job, said.append) is None
+        assert "the result of an earlier attempt is not complete, so the stage runs again" in said[0]
 
 
 def test_what_is_missing_for_a_takeover_is_named(fresh: Path) -> None:

@@ -31,6 +31,15 @@ def screen(request: pytest.FixtureRequest, browser, server: Server) -> Iterator[
         assert found.problems == []
 
 
+@pytest.fixture
+def phone(browser, server: Server) -> Iterator[Shown]:
+    with context_of(browser, phone=True) as context:
+        found = shown(context, server.address)
+        found.open(f"{server.address}/#count=4&model=gan")
+        yield found
+        assert found.problems == []
+
+
 def test_no_accessibility_fault_and_nothing_beside_the_screen(screen: Shown) -> None:
     page = screen.page
     page.locator(".grid .cell").first.click()
@@ -43,77 +52,62 @@ def test_no_accessibility_fault_and_nothing_beside_the_screen(screen: Shown) -> 
     assert faults(page) == []
 
 
-def test_all_can_be_touched(browser, server: Server) -> None:
-    with context_of(browser, phone=True) as context:
-        found = shown(context, server.address)
-        found.open(f"{server.address}/#count=4&model=gan")
-        page = found.page
-        page.get_by_text("Settings").tap()
-        page.get_by_role("button", name="Shuffle").tap()
-        found.settle()
-        page.locator(".grid .cell").nth(1).tap()
-        sizes = page.locator("button:visible:not(.cell), select:visible").evaluate_all(
-            "all => all.map(one => [one.textContent, one.getBoundingClientRect().height])"
-        )
-        assert [size for size in sizes if size[1] < 24] == []  # WCAG 2.2, target size
-        page.locator("#keep").tap()
-        page.locator("#close-detail").tap()
-        assert page.locator("#kept .cell").count() == 1
-        # The pictures stay in sight while somebody drags a setting.
-        page.locator("#option-truncation").scroll_into_view_if_needed()
-        assert page.locator(".grid .cell").first.is_visible()
-        box = page.locator(".grid").first.bounding_box()
-        assert box is not None
-        assert box["y"] >= 0
-        assert found.problems == []
+def test_all_can_be_touched(phone: Shown) -> None:
+    page = phone.page
+    page.get_by_text("Settings").tap()
+    page.get_by_role("button", name="Shuffle").tap()
+    phone.settle()
+    page.locator(".grid .cell").nth(1).tap()
+    sizes = page.locator("button:visible:not(.cell), select:visible").evaluate_all(
+        "all => all.map(one => [one.textContent, one.getBoundingClientRect().height])"
+    )
+    assert [size for size in sizes if size[1] < 24] == []  # WCAG 2.2, target size
+    page.locator("#keep").tap()
+    page.locator("#close-detail").tap()
+    assert page.locator("#kept .cell").count() == 1
+    # The pictures stay in sight while somebody drags a setting.
+    page.locator("#option-truncation").scroll_into_view_if_needed()
+    assert page.locator(".grid .cell").first.is_visible()
+    box = page.locator(".grid").first.bounding_box()
+    assert box is not None
+    assert box["y"] >= 0
 
 
-def test_a_finger_drags_a_slider_and_the_pictures_follow(browser, server: Server) -> None:
-    with context_of(browser, phone=True) as context:
-        found = shown(context, server.address)
-        found.open(f"{server.address}/#count=4&model=gan")
-        page = found.page
-        page.get_by_text("Settings").tap()
-        page.locator("#option-truncation").scroll_into_view_if_needed()
-        before, scrolled = len(found.requests), page.evaluate("scrollY")
-        finger(found, "#option-truncation", (0.9, 0.5), (0.2, 0.5), steps=10)
-        found.settle()
-        asked = [request["sampling"]["truncation"] for request in found.requests[before:]]
-        assert len(asked) >= 3  # while the finger moved, not only at its end
-        assert asked == sorted(asked, reverse=True)
-        assert asked[-1] == float(page.locator("#option-truncation").input_value())
-        assert page.evaluate("scrollY") == scrolled
-        assert found.problems == []
+def test_a_finger_drags_a_slider_and_the_pictures_follow(phone: Shown) -> None:
+    page = phone.page
+    page.get_by_text("Settings").tap()
+    page.locator("#option-truncation").scroll_into_view_if_needed()
+    before, scrolled = len(phone.requests), page.evaluate("scrollY")
+    finger(phone, "#option-truncation", (0.9, 0.5), (0.2, 0.5), steps=10)
+    phone.settle()
+    asked = [request["sampling"]["truncation"] for request in phone.requests[before:]]
+    assert len(asked) >= 3  # while the finger moved, not only at its end
+    assert asked == sorted(asked, reverse=True)
+    assert asked[-1] == float(page.locator("#option-truncation").input_value())
+    assert page.evaluate("scrollY") == scrolled
 
 
-def test_a_finger_paints(browser, server: Server) -> None:
-    with context_of(browser, phone=True) as context:
-        found = shown(context, server.address)
-        found.open(f"{server.address}/#count=4&model=diffusion&view=redo&class=b")
-        found.page.locator(".layer.mask").scroll_into_view_if_needed()
-        before, scrolled = pixels(found.requests[-1]["start"]), found.page.evaluate("scrollY")
-        finger(found, ".layer.mask", (0.5, 0.05), (0.5, 0.95))
-        found.settle()
-        column = pixels(found.requests[-1]["start"])[:, 4, :3]
-        assert (column == 255).all()
-        assert not (before[:, 4, :3] == 255).all()
-        assert found.page.evaluate("scrollY") == scrolled
-        assert found.problems == []
+def test_a_finger_paints(phone: Shown, server: Server) -> None:
+    phone.open(f"{server.address}/#count=4&model=diffusion&view=redo&class=b")
+    phone.page.locator(".layer.mask").scroll_into_view_if_needed()
+    before, scrolled = pixels(phone.requests[-1]["start"]), phone.page.evaluate("scrollY")
+    finger(phone, ".layer.mask", (0.5, 0.05), (0.5, 0.95))
+    phone.settle()
+    column = pixels(phone.requests[-1]["start"])[:, 4, :3]
+    assert (column == 255).all()
+    assert not (before[:, 4, :3] == 255).all()
+    assert phone.page.evaluate("scrollY") == scrolled
 
 
-def test_on_a_phone_the_panel_makes_way_for_what_it_opened(browser, server: Server) -> None:
-    with context_of(browser, phone=True) as context:
-        found = shown(context, server.address)
-        found.open(f"{server.address}/#count=4&model=gan")
-        page = found.page
-        for button, place in (("#redo", ".paint"), ("#add-to-walk", ".stand"), ("#branch", "#reach")):
-            page.locator("#tab-grid").evaluate("tab => tab.click()")
-            found.settle()
-            page.locator(".grid .cell").first.tap()
-            page.locator(button).tap()
-            assert page.locator("#detail").is_hidden()
-            assert page.locator(place).is_visible()
-        assert found.problems == []
+def test_on_a_phone_the_panel_makes_way_for_what_it_opened(phone: Shown) -> None:
+    page = phone.page
+    for button, place in (("#redo", ".paint"), ("#add-to-walk", ".stand"), ("#branch", "#reach")):
+        page.locator("#tab-grid").evaluate("tab => tab.click()")
+        phone.settle()
+        page.locator(".grid .cell").first.tap()
+        page.locator(button).tap()
+        assert page.locator("#detail").is_hidden()
+        assert page.locator(place).is_visible()
 
 
 def test_pictures_are_large_enough_beside_the_selected_one(shown_page: Shown, server: Server) -> None:

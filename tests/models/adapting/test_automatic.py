@@ -1,10 +1,8 @@
 """What auto stands for among the learning rates of a fine-tuning."""
 
-from pathlib import Path
-
 import pytest
 
-from genai_core.config import ConfigError, load_config
+from genai_core.config import load_config
 from genai_core.models.adapting.automatic import finetune_rates
 from tests.test_rooms import ROOT
 
@@ -29,25 +27,3 @@ def test_what_is_set_counts_and_the_rest_fits(settings, new_classes, share, clas
     assert (found.share, found.class_rate) == pytest.approx((share, class_rate))
     assert ("learning_rate_share" in found.understood) == ("learning_rate_share" not in settings)
     assert ("class_rate" in found.understood) == ("class_rate" not in settings)
-
-
-@pytest.mark.parametrize(
-    ("key", "given", "fault"),
-    [
-        (
-            "rate_share: auto",
-            "rate_share: 2.0",
-            "learning_rate_share: got 2.0; allowed: auto, or less than or equal to 1",
-        ),
-        ("class_rate: auto", "class_rate: much", "class_rate: got 'much'; allowed: auto, or a valid number"),
-        ("teacher: auto", "teacher: {sampler: heun}", "few_step.teacher.steps: missing"),
-    ],
-)
-def test_what_is_allowed_is_said_once(tmp_path: Path, key: str, given: str, fault: str) -> None:
-    text = (ROOT / "params.yaml").read_text()
-    (tmp_path / "params.yaml").write_text(text.replace(key, given, 1))
-    with pytest.raises(ConfigError) as error:
-        load_config(tmp_path / "params.yaml")
-    lines = str(error.value).splitlines()
-    assert lines[0].startswith(f"params.yaml: finetune.{fault}")
-    assert all(line.startswith("params.yaml: finetune.few_step.teacher.") for line in lines[1:])
