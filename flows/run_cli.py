@@ -3,7 +3,7 @@
 import sys
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -67,12 +67,17 @@ def plan(workspace: Path, stages: tuple[str, ...], as_json: bool) -> None:
         click.echo(line)
 
 
-_EXECUTOR = click.option(
-    "--executor",
-    type=click.Choice(["local", "pool", "ray", "dask", "slurm"]),
-    help="Who runs the stages: this machine, workers of Prefect work pools, or the machines of a Ray, Dask or Slurm "
-    "cluster (docs/machines.md).  [default: compute.executor; of a resumed run, the one before]",
-)
+def executor_option(default: str) -> "Callable[[Any], Any]":
+    """The option --executor of a command."""
+    return click.option(
+        "--executor",
+        type=click.Choice(["local", "pool", "ray", "dask", "slurm"]),
+        help="Who runs the stages: this machine, workers of Prefect work pools, or the machines of a Ray, Dask or "
+        f"Slurm cluster (docs/machines.md).  [default: {default}]",
+    )
+
+
+_EXECUTOR = executor_option("compute.executor; of a resumed run, the one before")
 
 
 @click.command()
@@ -144,7 +149,6 @@ def run_stages(
     from flows.interrupts import deferred_interrupt
 
     with deferred_interrupt():
-        from flows.executors.installed import check_installed
         from flows.runs.prepared_run import prepare_run
         from flows.services.server import configured_server, ensure_prefect_api
         from flows.view import line_view
@@ -153,9 +157,7 @@ def run_stages(
     server = configured_server()  # first: if the server does not answer, the run must not start or write anything
     if executor is None and resume is None and (workspace / PARAMS_FILE).is_file():
         executor = load_config(workspace / PARAMS_FILE).compute.executor
-    if executor is not None:
-        check_installed(executor)
-    _check_server(executor, server)
+    check_executor(executor, server)
     with ExitStack() as stack:
         with line_view() as view:
             prepared = stack.enter_context(prepare_run(workspace, stages, resume, _warn, checked_plan(workspace)))
@@ -165,7 +167,7 @@ def run_stages(
             for line in prepared.notes:
                 view.note(line)
         if resume is not None and executor is None and prepared.active is not None:
-            _check_server(prepared.active.recorder.record.executor, server)
+            check_executor(prepared.active.recorder.record.executor, server)
         if prepared.active is None and server is None:
             print_results(workspace, plan)
             if as_json:
@@ -176,10 +178,13 @@ def run_stages(
         return run_flow(prepared, resume, executor, as_json=as_json)
 
 
-def _check_server(executor: str | None, server: object) -> None:
-    """Raise ConfigError if the workers could not reach the server."""
+def check_executor(executor: str | None, server: object) -> None:
+    """Raise ConfigError if its library is not installed, or its workers could not reach the server."""
+    from flows.executors.installed import check_installed
     from genai_core.config import ConfigError
 
+    if executor is not None:
+        check_installed(executor)
     if executor == "pool" and server is None:
         raise ConfigError(
             "executor pool needs a Prefect server that the workers reach, too; start one (prefect server start, or "

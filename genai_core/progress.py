@@ -11,7 +11,7 @@ class Progress:
     """Counts units done; writes them to `path` and prints them, each at most once per interval.
 
     path: the progress file, or None for no file. The file holds
-    {"phase", "unit", "done", "total", "per_second", "seconds_left", "figures", "updated_at"}.
+    {"phase", "unit", "done", "total", "per_second", "seconds_left", "figures", "updated_at"}, and what `keep` adds.
     """
 
     def __init__(
@@ -26,6 +26,7 @@ class Progress:
         self._file_interval_s = file_interval_s
         self._line_interval_s = line_interval_s
         self._silent = silent
+        self._kept: dict[str, object] = {}
         self.begin("start", total=0, unit="steps")
 
     def begin(self, phase: str, *, total: int, unit: str, done: int = 0) -> None:
@@ -33,6 +34,7 @@ class Progress:
         self._phase, self._total, self._unit = phase, total, unit
         self._first_done, self._began = done, time.monotonic()
         self._budget_s: float | None = None
+        self._last: tuple[int, Mapping[str, float]] = done, {}
         self._file_written = self._line_written = -float("inf")
         if total:
             self._write_file(done, {})
@@ -43,13 +45,18 @@ class Progress:
         budget_s: the phase ends after this many seconds from now, even if incomplete; None: no limit.
         """
         now = time.monotonic()
-        self._budget_s = budget_s
+        self._budget_s, self._last = budget_s, (done, figures or {})
         if now - self._file_written >= self._file_interval_s or done >= self._total:
             self._write_file(done, figures or {})
             self._file_written = now
         if not self._silent and (now - self._line_written >= self._line_interval_s or done >= self._total):
             self._print_line(done, figures or {})
             self._line_written = now
+
+    def keep(self, name: str, value: object) -> None:
+        """Write a JSON value into the file at once, under `name`, and leave it there to the end."""
+        self._kept[name] = value
+        self._write_file(*self._last)
 
     def per_second(self, done: int) -> float:
         """Units per second since the phase began; 0 before the first unit."""
@@ -73,6 +80,7 @@ class Progress:
             "seconds_left": self._seconds_left(done, rate) if rate > 0 else None,
             "figures": dict(figures),
             "updated_at": time.time(),
+            **self._kept,
         }
         self._path.parent.mkdir(parents=True, exist_ok=True)
         new = self._path.with_name(f".{self._path.name}.{os.getpid()}")

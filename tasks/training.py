@@ -117,7 +117,7 @@ def run_training(
                 stop_requested=stop_requested,
                 followers=lambda: open_followers(compute.follow, followed),
                 evaluate=evaluation(dataset, training.early_stop.images) if training.early_stop else None,
-                rungs=requested_rungs(context.stage, sampling, partial(evaluation, dataset)),
+                rungs=requested_rungs(context.progress, sampling, partial(evaluation, dataset)),
                 from_average=continuation is not None,
                 rates=how.rates,
                 moments=how.moments,

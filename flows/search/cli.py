@@ -9,6 +9,7 @@ import click
 from flows.completion import completing
 from flows.json_output import json_option, print_json
 from flows.prefect_log import quiet_prefect
+from flows.run_cli import check_executor, checked_plan, executor_option
 from flows.table import print_table
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ _STORAGE = click.option(
 )
 @click.option("--study", metavar="NAME", help="Its name.  [default: a hash of space, code, data and parameters]")
 @_STORAGE
+@executor_option("compute.executor")
 @json_option
 @click.pass_context
 def search(
@@ -54,6 +56,7 @@ def search(
     parallel: int,
     study: str | None,
     storage: str | None,
+    executor: str | None,
     as_json: bool,
 ) -> None:
     """Search for better settings.
@@ -71,16 +74,17 @@ def search(
 
     with deferred_interrupt():
         from flows.search.space import checked_settings
-        from flows.services.server import ensure_prefect_api
+        from flows.services.server import configured_server, ensure_prefect_api
 
-        checked_settings(workspace)  # starting a server takes seconds
+        settings = checked_settings(workspace)  # starting a server takes seconds
+        executor = executor or settings.config.compute.executor
+        check_executor(executor, configured_server())
         quiet_prefect()
         ensure_prefect_api()
-        from flows.run_cli import checked_plan
         from flows.search.search import Request
         from flows.search.search import search as run_search
 
-    request = Request(trials, minutes, parallel, study, storage)
+    request = Request(trials, minutes, parallel, study, storage, executor)
     live = sys.stdout.isatty() and not as_json
     try:
         found = run_search(workspace, request, click.echo, checked_plan(workspace), live=live)

@@ -47,13 +47,17 @@ _MAX_ATTEMPTS = 5
 
 @dataclass(frozen=True)
 class Request:
-    """What `genai search` is asked for. trials: that the study is to have in the end. storage: a database's address."""
+    """What `genai search` is asked for. trials: that the study is to have in the end. storage: a database's address.
+
+    executor: who runs the trials' stages.
+    """
 
     trials: int | None
     minutes: float | None
     parallel: int
     study: str | None
     storage: str | None
+    executor: str
 
 
 @dataclass(frozen=True)
@@ -96,7 +100,8 @@ def search(
         table = _table(study, plan, request, live=live)
         limits = Limits(request.trials, began + 60 * request.minutes if request.minutes else None)
         driver = Search(study, plan, table, limits)
-        with open_slots(workspace, snapshot.commit, name, request.parallel, otherwise_of(study)) as slots:
+        where = workspace, snapshot.commit, name, request.parallel
+        with open_slots(*where, otherwise_of(study), request.executor) as slots:
             if not _is_reached(study, request):
                 say("bringing up to date what all trials share ...")
                 driver.share_stages(slots)

@@ -1,6 +1,5 @@
 """A slot: a checkout in which one trial after another runs. What trials share is laid out there once."""
 
-import shutil
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -25,7 +24,6 @@ from flows.whole_file import write_file
 from genai_core.config import PARAMS_FILE
 
 PREFIX = "search-"
-RUNGS = Path(".genai/rungs")  # a training's evaluations for the search (tasks/rungs.py)
 
 
 @dataclass(frozen=True)
@@ -46,10 +44,10 @@ class SlotRun:
 
 
 class Slot:
-    """A checkout of the study's snapshot. text: its params.yaml without a trial's values."""
+    """A checkout of the study's snapshot. text: its params.yaml without a trial's values. executor: of its runs."""
 
-    def __init__(self, root: Path, folder: Path, text: str) -> None:
-        self.root, self.folder, self._text = root, folder, text
+    def __init__(self, root: Path, folder: Path, text: str, executor: str) -> None:
+        self.root, self.folder, self._text, self._executor = root, folder, text, executor
         self._lock: bytes | None = None
 
     def keep_lock(self, lock: bytes) -> None:
@@ -64,7 +62,6 @@ class Slot:
         if self._lock is not None:
             write_file(self.folder / LOCK_FILE, self._lock)
         self.remove_figures(stages)
-        shutil.rmtree(self.folder / RUNGS, ignore_errors=True)  # a training that resumes writes its earlier ones again
         write_file(self.folder / PARAMS_FILE, with_values(self._text, values))
 
     def remove_figures(self, stages: TrialStages) -> None:
@@ -88,22 +85,26 @@ class Slot:
                 return SlotRun(None, None)
             started(prepared.active)
             with handed_to_flow(replace(prepared, variables=variables)), as_current(view):
-                state = cast("State[None]", pipeline(str(self.folder), list(stages), return_state=True))
+                state = cast(
+                    "State[None]", pipeline(str(self.folder), list(stages), executor=self._executor, return_state=True)
+                )
         return SlotRun(state, prepared.active.recorder.record)
 
 
 @contextmanager
-def open_slots(workspace: Path, commit: str, study: str, count: int, values: Mapping[str, Any]) -> Iterator[list[Slot]]:
+def open_slots(
+    workspace: Path, commit: str, study: str, count: int, values: Mapping[str, Any], executor: str
+) -> Iterator[list[Slot]]:
     """Open checkouts of a commit, and remove them at the end. Those that a killed search left are used again.
 
-    values: written into params.yaml before a trial's own ones.
+    values: written into params.yaml before a trial's own ones. executor: who runs the stages in them.
     """
     roots = [workspace / WORKTREES / f"{PREFIX}{study}-{number}" for number in range(count)]
     _remove_abandoned(workspace, study, roots)
     try:
         folders = [open_detached(workspace, commit, root) for root in roots]
         text = with_values(files_at(folders[0], "HEAD", [PARAMS_FILE])[PARAMS_FILE].decode(), values)
-        yield [Slot(root, folder, text) for root, folder in zip(roots, folders, strict=True)]
+        yield [Slot(root, folder, text, executor) for root, folder in zip(roots, folders, strict=True)]
     finally:
         for root in roots:
             remove_worktree(workspace, root)

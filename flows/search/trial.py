@@ -16,7 +16,7 @@ from flows.runs.active_run import ActiveRun
 from flows.runs.record import STOP
 from flows.search.experiment import record_experiment
 from flows.search.halving import goes_on
-from flows.search.slot import RUNGS, Slot, SlotRun
+from flows.search.slot import Slot, SlotRun
 from flows.search.space import Target
 from flows.search.stages import TrialStages
 from flows.view import Outcome
@@ -25,7 +25,7 @@ from genai_core.config import PruningConfig, resolved_metric
 from genai_core.config.extractor import AUTO
 
 End = Literal["complete", "pruned", "failed", "stopped"]
-VARIABLE = "GENAI_RUNGS"  # read by tasks/rungs.py
+VARIABLE, KEPT = "GENAI_RUNGS", "rungs"  # read by tasks/rungs.py, and written by it into a training's progress
 # Attributes of a trial: the share of its training at which it fell behind; the steps of the rungs that it passed.
 BEHIND, PASSED = "behind", "passed"
 
@@ -69,12 +69,11 @@ class TrialState:
 class TrialView:
     """Receives the events of a trial's run. At each rung of the training, `judge` decides whether it goes on.
 
-    trains: the stage that trains. rungs: its evaluations so far, a file in the slot; known when the trial gets one.
+    trains: the stage that trains.
     """
 
     def __init__(self, state: TrialState, trains: str, judge: Callable[[float, float], bool]) -> None:
         self.state, self.trains, self._judge = state, trains, judge
-        self.rungs = Path()
         self._active: ActiveRun | None = None
         self._turn = threading.Lock()
         self.is_pruned = False
@@ -101,18 +100,17 @@ class TrialView:
         if state.get("total"):
             self.state.stage, self.state.share = stage, state["done"] / state["total"]
         if stage == self.trains:
-            self._look_at_rungs()
+            self._look_at_rungs(state)
 
-    def finished(self, stage: str, outcome: Outcome, seconds: float) -> None:  # noqa: ARG002 - as View has it
-        if stage == self.trains and outcome in ("ran", "stopped"):
-            self._look_at_rungs()
+    def finished(self, stage: str, outcome: Outcome, seconds: float) -> None:
+        """Ignore it: the last progress came before."""
 
     def note(self, text: str) -> None:
         """Ignore it: it is about the slot's checkout."""
 
-    def _look_at_rungs(self) -> None:
+    def _look_at_rungs(self, progress: Mapping[str, Any]) -> None:
         with self._turn:
-            for share, distance in read_rungs(self.rungs).items():
+            for share, distance in rungs_of(progress).items():
                 if share in self.state.distances:
                     continue
                 self.state.distances[share] = distance
@@ -121,18 +119,9 @@ class TrialView:
                     self.stop()
 
 
-def read_rungs(path: Path) -> dict[float, float]:
+def rungs_of(progress: Mapping[str, Any]) -> dict[float, float]:
     """The distances that a training has measured so far, by share of the training."""
-    try:
-        lines = path.read_text().splitlines()
-    except OSError:
-        return {}
-    found = {}
-    for line in lines:
-        with suppress(ValueError, KeyError):  # a line that is being written
-            values = json.loads(line)
-            found[float(values["share"])] = float(values["distance"])
-    return found
+    return {float(rung["share"]): float(rung["distance"]) for rung in progress.get(KEPT, ())}
 
 
 def rung_variables(pruning: PruningConfig | None) -> dict[str, str]:
@@ -205,7 +194,6 @@ def run_trial(
         slot.set_up(view.state.values, stages)
         if view.is_pruned:
             return TrialEnd("pruned")
-        view.rungs = slot.folder / RUNGS / f"{target.trains}.jsonl"
         run = slot.run((target.stage,), view, view.begin, rung_variables(pruning))
         if view.is_pruned:
             slot.remove_figures(stages)  # the run may have been complete before it could be stopped

@@ -101,8 +101,8 @@ def test_a_search_compares_fine_tunings_as_they_are_measured(selected, monkeypat
     for truncation in (1.0, 0.1):
         selection.write_text(json.dumps({**read_json(selection), "sampling": {"truncation": truncation}}))
         finetune.main()
-        distances.append(json.loads(Path(".genai/rungs/finetune.jsonl").read_text())["distance"])
-        Path(".genai/rungs/finetune.jsonl").unlink()
+        (rung,) = read_json(Path(".genai/progress/finetune.json"))["rungs"]
+        distances.append(rung["distance"])
     assert distances[0] != distances[1]
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from flows.search.space import Target, suggested
 from flows.search.study import interrupted, open_study, taken_up
-from flows.search.trial import BEHIND, held_out_metric, judge_of, read_figures, read_rungs, searched_metric
+from flows.search.trial import BEHIND, held_out_metric, judge_of, read_figures, searched_metric
 from genai_core.config import PruningConfig
 from tests.flows.search.test_study import FINGERPRINT, config_of
 
@@ -41,13 +41,6 @@ def test_rungs_are_reduction_times_apart_and_in_the_first_half(
 ) -> None:
     found = PruningConfig(first_share=first_share, reduction=reduction, images=2).rungs
     assert found == pytest.approx(rungs)
-
-
-def test_a_line_that_is_being_written_is_read_later(tmp_path: Path) -> None:
-    path = tmp_path / "rungs.jsonl"
-    assert read_rungs(path) == {}
-    path.write_text('{"share": 0.2, "images": 10, "distance": 0.5}\n{"share": 0.6, "ima')
-    assert read_rungs(path) == {0.2: 0.5}
 
 
 def test_figures_are_of_the_metric_that_the_search_may_see(tmp_path: Path) -> None:
