@@ -1,14 +1,15 @@
 """Plan and snapshot of a run, taken of the same contents."""
 
 import sys
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from flows.graph import Graph, GraphError, open_repo, read_graph
 from flows.plan import Plan, StagePlan, make_plan
 from flows.process import run_command
 from flows.runs.inputs import check_inputs
+from flows.runs.retired import remove_retired
 from flows.runs.snapshot import Snapshot, take_snapshot
 from flows.workspace import changing
 from genai_core.config import ConfigError
@@ -21,12 +22,14 @@ class RunPlan:
     """Plan and snapshot of a run. snapshot: None if there is nothing to do.
 
     sources: the plan's entries of data sources that were changed by hand, as planned before they were recorded.
+    retired: outputs that were removed, and the stages of which they were left.
     """
 
     graph: Graph
     plan: Plan
     snapshot: Snapshot | None
     sources: tuple[StagePlan, ...] = ()
+    retired: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def shown(self) -> Plan:
@@ -38,23 +41,26 @@ class RunPlan:
 def plan_run(workspace: Path, stages: Iterable[str]) -> RunPlan:
     """Plan a run of a user's workspace and take its snapshot. Raises GraphError, GitError or ConfigError.
 
-    Data that was changed by hand is recorded first. If a user edits meanwhile, plan and snapshot are made again.
+    What retired stages left is removed, and data that was changed by hand is recorded first. If a user edits meanwhile,
+    plan and snapshot are made again.
     """
     sources: tuple[StagePlan, ...] = ()
+    retired: dict[str, str] = {}
     with changing(workspace, "start a run"):
         before = take_snapshot(workspace)
         for _ in range(_MAX_ATTEMPTS):
             with open_repo(workspace) as repo:
+                retired |= remove_retired(repo)
                 graph = read_graph(repo).up_to(stages)
                 plan = make_plan(repo, graph)
                 changed = _changed_sources(plan)
                 if not changed:
                     if plan.nothing_to_do:
-                        return RunPlan(graph, plan, None, sources)
+                        return RunPlan(graph, plan, None, sources, retired)
                     snapshot = take_snapshot(workspace)
                     if snapshot.tree == before.tree:
                         check_inputs(repo, graph, plan, snapshot)
-                        return RunPlan(graph, plan, snapshot, sources)
+                        return RunPlan(graph, plan, snapshot, sources, retired)
             if changed:
                 _record(workspace, changed)
                 sources += changed

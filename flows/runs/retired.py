@@ -1,0 +1,54 @@
+"""Outputs of stages that dvc.yaml no longer has, such as the model of a block that was removed from params.yaml."""
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from flows.dvc_lock import LOCK_FILE, parsed_yaml
+from flows.graph import dvc_stages, path_of, stage_name
+from flows.hashes import recorded_stage
+
+if TYPE_CHECKING:
+    from dvc.output import Output
+    from dvc.repo import Repo
+
+
+def remove_retired(repo: "Repo") -> dict[str, str]:
+    """Remove what such stages have left in the checkout, and return it: path -> stage.
+
+    A stage may depend on a folder that has many stages' outputs, such as models/trained. What a retired stage left
+    there would be part of the plan, but not of the run's snapshot. Only what DVC's cache has, unchanged, is removed.
+    """
+    path = Path(repo.root_dir) / LOCK_FILE
+    if not path.is_file():
+        return {}
+    stages = [stage for stage, _ in dvc_stages(repo)]
+    present = {stage_name(stage) for stage in stages}
+    locked: Mapping[str, Any] = (parsed_yaml(path.read_bytes(), LOCK_FILE) or {}).get("stages") or {}
+    retired = {name: entry for name, entry in locked.items() if name not in present and entry.get("outs")}
+    like = next((stage for stage in stages if stage.cmd), None)
+    if not retired or like is None:
+        return {}
+    used = {path_of(out) for stage in stages for out in stage.outs}
+    removed = {}
+    for name, entry in retired.items():
+        for out in recorded_stage(entry, like).outs:
+            if path_of(out) not in used and _is_only_a_copy(repo, out):
+                _remove(Path(out.fs_path))
+                removed[path_of(out)] = name
+    return removed
+
+
+def _is_only_a_copy(repo: "Repo", out: "Output") -> bool:
+    """Whether an output is in DVC's cache as it is on disk, and not in a snapshot, because git ignores it."""
+    return bool(
+        out.exists and repo.scm.is_ignored(out.fs_path) and not out.changed_cache() and not out.changed_checksum()
+    )
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
