@@ -87,6 +87,7 @@ ROWS: dict[str, Tuning | None] = {
     "all images, classes 10": Tuning(18_000, class_rate=10.0),
     "all images, rate 0.5, classes 20": Tuning(18_000, 0.5, class_rate=20.0),
     "all images, rate 0.75, classes 20": Tuning(18_000, 0.75, class_rate=20.0),
+    "all images, rate 0.75, classes 13.3 (auto)": Tuning(18_000, 0.75, class_rate=10.0 / 0.75),
     "two thirds replayed, classes 10": Tuning(18_000, replay=2 / 3, class_rate=10.0),
     "all images, LoRA 8, classes 10": Tuning(18_000, lora_rank=8, class_rate=10.0),
     "new images only, classes 10": Tuning(18_000, replay=0.0, class_rate=10.0),

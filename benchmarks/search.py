@@ -1,12 +1,12 @@
-"""A search with pruning against random trials that all train to their end: how good, in how many seconds.
+"""Searches with pruning against random trials that all train to their end: how good, in how many seconds.
 
-    python -m benchmarks.search [--repeats 5] [--trials 12] [--folder FOLDER] [--out FILE]
+    python -m benchmarks.search [--repeats 5] [--trials 12] [--folder FOLDER] [--out FILE] [--add FILE ...]
 
 Makes a workspace of the built-in digits in FOLDER (default: a temporary one), and searches in copies of it, so that no
-search finds what another one has computed. In each repeat, both searches have the same seed. Seconds are those of the
-trials' own work (their stages); the overhead is what a trial takes beside them. The winner is measured again, with
-seeds and images that its search never saw. It has to be alone on the machine; one repeat takes about ten minutes on 2
-cores.
+search finds what another one has computed. In each repeat, all searches have the same seed, so the two random ones have
+the same trials. Seconds are those of the trials' own work (their stages); the overhead is what a trial takes beside
+them. The winner is measured again, with seeds and images that its search never saw. It has to be alone on the machine;
+one repeat takes about ten minutes on 2 cores.
 """
 
 import argparse
@@ -38,7 +38,8 @@ SMALL = {
     "evaluation.total_images": 800,
 }
 COURSE = "course"  # seconds and distance of each trial, in order
-FULL, PRUNED = "random, all trained to their end", "tpe, with pruning"
+FULL = "random, all trained to their end"
+SEARCHES = (FULL, "random, with pruning", "tpe, with pruning")
 
 
 def main() -> None:
@@ -46,13 +47,15 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=1)
     parser.add_argument("--trials", type=int, default=12)
     parser.add_argument("--folder", type=Path, help="where the workspaces are made; an earlier one there is used again")
+    parser.add_argument("--searches", nargs="+", choices=SEARCHES, default=SEARCHES)
     parser.add_argument("--out", type=Path, help="where the figures are written as JSON")
+    parser.add_argument("--add", nargs="+", type=Path, default=[], help="such files, whose figures the table has too")
     options = parser.parse_args()
-    found = []
+    found: list[dict[str, Any]] = [row for path in options.add for row in json.loads(path.read_text())]
     with working_folder(options.folder) as folder:
         base = base_workspace(folder / "base")
         for repeat in range(options.repeats):
-            for kind in (FULL, PRUNED):
+            for kind in options.searches:
                 found.append({"search": kind, "repeat": repeat, **searched(base, folder, kind, repeat, options.trials)})
                 print(json.dumps(found[-1]), flush=True)
     print(table(found))
@@ -97,8 +100,8 @@ def searched(base: Path, folder: Path, kind: str, seed: int, trials: int) -> dic
 def search_text(text: str, kind: str, seed: int) -> str:
     """A params.yaml with the section of one search."""
     text = text.replace("  space: {}", f"  space:{SPACE}\n  #", 1)
+    text = with_values(text, {"search.sampler": kind.partition(",")[0]})
     if kind == FULL:
-        text = with_values(text, {"search.sampler": "random"})
         head, _, tail = text.partition("  pruning:")
         rest = tail.splitlines(keepends=True)[1:]
         while rest[0].startswith("    "):
@@ -141,18 +144,24 @@ def table(rows: list[dict[str, Any]]) -> str:
 
 
 def ratios(rows: list[dict[str, Any]]) -> list[str]:
-    """The search with pruning in shares of the other one: medians over the repeats."""
+    """The searches with pruning in shares of the one without: medians over the repeats, and each."""
+    by_repeat = {kind: {row["repeat"]: row for row in rows if row["search"] == kind} for kind in SEARCHES}
     lines = []
-    for name, goal in (("new seeds and images", 1.0), ("seconds", 0.5)):
-        full, pruned = ([row[name] for row in rows if row["search"] == kind] for kind in (FULL, PRUNED))
-        shares = [one / other for one, other in zip(pruned, full, strict=True)]
-        lines.append(f"{name}, with pruning over without: {median(shares):.2f} (goal: at most {goal:g})")
-    reached = [
-        seconds_to(row[COURSE], other["distance"]) / other["seconds"]
-        for row, other in zip(*([row for row in rows if row["search"] == kind] for kind in (PRUNED, FULL)), strict=True)
-    ]
-    lines.append(f"seconds until as good as all of the other: {median(reached):.2f} of the other's (goal: at most 0.5)")
+    for kind in SEARCHES[1:]:
+        pairs = [(row, by_repeat[FULL][number]) for number, row in by_repeat[kind].items() if number in by_repeat[FULL]]
+        if not pairs:
+            continue
+        lines.append(f"{kind}, over {FULL}:")
+        for name, goal in (("distance", 1.0), ("new seeds and images", 1.0), ("seconds", 0.5)):
+            lines.append(shown(name, [row[name] / full[name] for row, full in pairs], goal))
+        reached = [seconds_to(row[COURSE], full["distance"]) / full["seconds"] for row, full in pairs]
+        lines.append(shown("seconds until as good as all of the other", reached, 0.5))
     return lines
+
+
+def shown(name: str, shares: list[float], goal: float) -> str:
+    each = ", ".join(f"{share:.2f}" for share in shares)
+    return f"  {name}: {median(shares):.2f} (goal: at most {goal:g}; {each})"
 
 
 def seconds_to(course: list[list[Any]], distance: float) -> float:
