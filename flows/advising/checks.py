@@ -29,10 +29,12 @@ HOUR_S = 3600.0
 
 def findings(workspace: Path, plan: Plan, graph: Graph) -> tuple[Finding, ...]:
     """Return what is known to go wrong in the stages that would run. Empty if nothing runs, or nothing is known."""
-    if not any(entry.action == "run" for entry in plan.stages) or not _is_ours(graph):
+    run = {entry.stage for entry in plan.stages if entry.action == "run"}
+    if not run or not _is_ours(graph):
         return ()
     data = _counts(workspace, plan)
-    return foreseen(load_config(workspace / PARAMS_FILE), data) if data else ()
+    found = foreseen(load_config(workspace / PARAMS_FILE), data) if data else ()
+    return tuple(finding for finding in found if finding.stage is None or finding.stage in run)
 
 
 def check(workspace: Path, plan: Plan, graph: Graph) -> tuple[str, ...]:

@@ -13,10 +13,14 @@ _SINGLE_SHARE = 0.5  # from this share of classes with one image each, they are 
 
 @dataclass(frozen=True)
 class Finding:
-    """One sentence. is_fatal: a stage would end with an error; otherwise its result would say little."""
+    """One sentence. is_fatal: a stage would end with an error; otherwise its result would say little.
+
+    stage: the only one that it concerns; None: all figures, or a stage of every run.
+    """
 
     is_fatal: bool
     text: str
+    stage: str | None = None
 
 
 def foreseen(config: Config, data: DataFacts) -> tuple[Finding, ...]:
@@ -93,12 +97,13 @@ def _few_steps(config: Config) -> Iterator[Finding]:
         return
     only = "finetune.kind is few_step, which is for diffusion models only, and"
     if len(others) == len(config.models):
-        yield Finding(True, f"{only} models: has none; set finetune.kind to full")
+        yield Finding(True, f"{only} models: has none; set finetune.kind to full", "finetune")
         return
     yield Finding(
         False,
         f"{only} models: also has {', '.join(others)}: if one of these is selected, the stage finetune ends with an "
         "error; remove them, or name the diffusion model once it is trained: genai base NAME",
+        "finetune",
     )
 
 

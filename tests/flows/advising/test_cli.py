@@ -101,6 +101,11 @@ def test_too_few_images_end_in_a_sentence(checkout: Path, tmp_path: Path) -> Non
         assert "8 images leave about 2 to test with" in answer.stderr
     assert not (checkout / ".genai" / "runs").exists()
 
+    # What concerns one stage is said only where that stage runs.
+    set_parameter(checkout, "finetune.kind", "few_step")
+    said = [genai(checkout, "plan", *stages).stderr for stages in ((), ("train@gan",))]
+    assert ["finetune.kind is few_step" in text for text in said] == [True, False]
+
 
 def test_start_is_for_one_dataset(checkout: Path, tmp_path: Path) -> None:
     few = photographs(tmp_path / "few", 6)
