@@ -68,7 +68,7 @@ def left_behind(site: Site, workers: list[Worker]) -> list[str]:
 
     workers: those that live; a machine that died cannot remove anything.
     """
-    places = [str(path) for worker in workers for path in worker.folder.glob("worker/*/jobs/*/checkout")]
+    places = [str(path) for worker in workers for path in worker.checkouts()]
     return places + shell(site.folder / "origin.git", "git for-each-ref refs/genai").splitlines() + site.own_files()
 
 

@@ -7,11 +7,12 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import IO, Any
 
 import boto3
 import psutil
@@ -73,6 +74,8 @@ class Worker:
         self.folder = site.folder / name
         environment = {**site.variables(self.folder), "TOY": json.dumps(toy)}
         command = ["prefect", "worker", "start", "--pool", POOL, "--type", "process", "--limit", "1", "--name", name]
+        self._stale = set(self._found())
+        self._began = time.time()
         self._log = (self.folder / "log").open("a")
         self._process = subprocess.Popen(
             [sys.executable, "-m", *command],
@@ -96,7 +99,28 @@ class Worker:
         self._log.close()
 
     def is_busy(self) -> bool:
-        return any((self.folder / "worker").glob("*/jobs/*/checkout"))
+        return any(path not in self._stale for path in self._found())
+
+    def has_ended(self) -> bool:
+        """Whether it ended by itself."""
+        return self._process.poll() is not None
+
+    def checkouts(self) -> list[Path]:
+        """Checkouts of jobs. The first job after the machine died removes those from before: they count from then."""
+        newest = max((path.stat().st_mtime for path in self.folder.glob("worker/*/genai/checkpoints/*")), default=0.0)
+        return [path for path in self._found() if path not in self._stale or newest > self._began]
+
+    def jobs(self) -> list[str]:
+        """The command lines of its processes besides itself."""
+        found = []
+        for process in psutil.process_iter():
+            with suppress(psutil.Error):
+                if process.pid != self._process.pid and self._owns(process):
+                    found.append(" ".join(process.cmdline()))
+        return found
+
+    def _found(self) -> list[Path]:
+        return list((self.folder / "worker").glob("*/jobs/*/checkout"))
 
     def _owns(self, process: psutil.Process) -> bool:
         with suppress(psutil.Error):
@@ -104,18 +128,28 @@ class Worker:
         return False
 
 
-@contextmanager
-def started_site(folder: Path) -> Iterator[Site]:
-    """A Prefect server and an S3 server, for the body."""
+def started_s3(stack: ExitStack) -> tuple[str, int]:
+    """Start an S3 server, which ends with the stack; its host and port."""
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     logging.getLogger("werkzeug").setLevel(logging.ERROR)  # a line per request to the S3 server
+    stack.callback(server.stop)
+    return server.get_host_and_port()
+
+
+def with_bucket(address: tuple[str, int]) -> dict[str, str]:
+    """Make the bucket at an S3 server, and return the variables that lead there. This process has them, too."""
+    s3 = {**KEYS, "AWS_ENDPOINT_URL": f"http://{address[0]}:{address[1]}"}
+    os.environ.update(s3)
+    boto3.client("s3").create_bucket(Bucket=BUCKET)
+    return s3
+
+
+@contextmanager
+def started_site(folder: Path) -> Iterator[Site]:
+    """A Prefect server and an S3 server, for the body."""
     with ExitStack() as stack:
-        stack.callback(server.stop)
-        host, port = server.get_host_and_port()
-        s3 = {**KEYS, "AWS_ENDPOINT_URL": f"http://{host}:{port}"}
-        os.environ.update(s3)
-        boto3.client("s3").create_bucket(Bucket=BUCKET)
+        s3 = with_bucket(started_s3(stack))
         home = folder / "server"
         home.mkdir()
         api = stack.enter_context(prefect_server(home))
@@ -166,13 +200,18 @@ def set_value(workspace: Path, section: str, key: str, value: object) -> None:
     yaml.dump(values, path)
 
 
-def started_run(site: Site, workspace: Path, *arguments: str, toy: dict[str, Any]) -> "subprocess.Popen[str]":
-    """`genai run` in the workspace, on a machine of its own."""
-    environment = {**site.variables(workspace.parent / f"of {workspace.name}"), "TOY": json.dumps(toy)}
+def started_run(
+    site: Site,
+    workspace: Path,
+    *arguments: str,
+    toy: dict[str, Any],
+    output: int | IO[str] = subprocess.PIPE,
+    more: Mapping[str, str] = MappingProxyType({}),
+) -> "subprocess.Popen[str]":
+    """`genai run` in the workspace, on a machine of its own. more: variables."""
+    environment = {**site.variables(workspace.parent / f"of {workspace.name}"), "TOY": json.dumps(toy), **more}
     command = [sys.executable, "-m", "flows.cli", "--workspace", str(workspace), "run", *arguments]
-    return subprocess.Popen(
-        command, env=environment, cwd=workspace, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-    )
+    return subprocess.Popen(command, env=environment, cwd=workspace, text=True, stdout=output, stderr=subprocess.STDOUT)
 
 
 def run(site: Site, workspace: Path, *arguments: str, toy: dict[str, Any]) -> float:

@@ -160,7 +160,9 @@ def run_stages(
     check_executor(executor, server)
     with ExitStack() as stack:
         with line_view() as view:
-            prepared = stack.enter_context(prepare_run(workspace, stages, resume, _warn, checked_plan(workspace)))
+            prepared = stack.enter_context(
+                prepare_run(workspace, stages, resume, _warn, checked_plan(workspace), executor)
+            )
             plan = prepared.run_plan.shown
             if resume is None:
                 view.note(headline(plan))

@@ -33,6 +33,7 @@ from flows.runs.publication import (
 )
 from flows.runs.record import CHECKOUT, RUNS, RunRecord, read_run
 from flows.runs.snapshot import REFS
+from flows.view import current_view
 from genai_core import GenaiError
 from genai_core.config import PARAMS_FILE, ConfigError, load_config
 
@@ -113,6 +114,8 @@ class Dispatch:
         self._place.take(job, outcome.entry)
         with self._lock:
             self._at_remote.update(made)
+        host = outcome.machine.get("host", "another machine")
+        say(f"took over the result of attempt {outcome.attempt}: {host}, {outcome.seconds:.2f} s")
         return Result(job, outcome.entry, ran=outcome.ran, seconds=outcome.seconds, machine=dict(outcome.machine))
 
     def _send(self, reads: tuple[StoredOutput, ...], say: Callable[[str], None]) -> None:
@@ -159,7 +162,7 @@ def published_snapshot(
         if _is_over(workspace, run):
             with suppress(GenaiError):  # it is deleted when it is old
                 if published_hash(workspace, remote, run) == pushed:
-                    _clean_remote(workspace, run)
+                    patiently(lambda: _clean_remote(workspace, run), current_view().note)
             with suppress(GitError):  # the next run deletes it
                 withdraw_own(workspace, remote, run, pushed)
 

@@ -31,6 +31,7 @@ from flows.graph import StageNode
 from flows.process import Processes, Stopped
 from flows.runs.job import Job, Result, key_of
 from flows.runs.place import Place
+from flows.runs.server_away import reach
 from flows.view import current_view
 from genai_core.config import PARAMS_FILE, load_config
 
@@ -252,11 +253,15 @@ def open_pool_executor(
     processes: Processes,
     variables: Mapping[str, str],
 ) -> Iterator[PoolExecutor]:
-    """The executor of one run. stages: those that may run. Raises ConfigError or GitError before any does."""
+    """The executor of one run. stages: those that may run.
+
+    Raises ConfigError, GitError or ServerAway before any does.
+    """
     compute = load_config(place.folder / PARAMS_FILE).compute
     check_portable(place.folder)
     pools = {stage.name: pool_for(stage.name, stage.needs, compute) for stage in stages if stage.command}
     with get_client(sync_client=True) as client:
+        reach(client, current_view().note, lambda: processes.stopping)
         used = sorted(set(pools.values()))
         patience = {pool: starting_patience_s(client, pool) for pool in used}
         deployments = {pool: deploy(client, pool) for pool in used}

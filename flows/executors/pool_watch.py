@@ -22,6 +22,7 @@ from prefect.client.schemas.sorting import LogSort
 from flows.executors.pool_job import ARTIFACT, LOGGER
 
 POLL_S = 1.0
+SLOW_S = 5.0
 MAX_LINES = 200  # the server's limit for one answer
 _ENDS = (StateType.COMPLETED, StateType.FAILED, StateType.CRASHED, StateType.CANCELLED)
 
@@ -95,7 +96,8 @@ class Watch:
             try:
                 for batch in _batches(runs, MAX_LINES):
                     self._ask(batch, now - asked if asked is not None else 0.0)
-                asked = now
+                # Prefect's client repeats a request for a minute: the server was away meanwhile.
+                asked = now if time.monotonic() - now < SLOW_S else None
             except Exception:  # the server is away: silence says nothing of the workers meanwhile
                 asked = None
 

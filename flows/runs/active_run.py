@@ -50,24 +50,31 @@ class ActiveRun:
 
 
 @contextmanager
-def start_run(workspace: Path, run_plan: RunPlan, asked: Iterable[str]) -> Iterator[ActiveRun]:
-    """Start a run of a snapshot of the workspace, in its own checkout, which is removed afterwards. Raises GitError."""
+def start_run(
+    workspace: Path, run_plan: RunPlan, asked: Iterable[str], executor: str | None = None
+) -> Iterator[ActiveRun]:
+    """Start a run of a snapshot of the workspace, in its own checkout, which is removed afterwards. Raises GitError.
+
+    executor: recorded at once, if it is known: a run that is killed early is resumed with it.
+    """
     assert run_plan.snapshot is not None
     sweep(workspace)
     run = new_id()
     with run_folder(workspace, run) as (folder, lock):
         keep_snapshot(workspace, run, run_plan.snapshot)
-        record = _new_record(run, run_plan, asked, "")
+        record = replace(_new_record(run, run_plan, asked, ""), executor=executor)
         with _active_run(workspace, folder, lock, record, lambda _checkout: run_plan) as (active, _):
             yield active
 
 
 @contextmanager
-def resume_run(workspace: Path, name: str, say: Callable[[str], None]) -> Iterator[tuple[ActiveRun, RunPlan]]:
+def resume_run(
+    workspace: Path, name: str, say: Callable[[str], None], executor: str | None = None
+) -> Iterator[tuple[ActiveRun, RunPlan]]:
     """Resume a run on its snapshot; finished stages come from the cache. Raises RunError, GitError, RemoteError.
 
     A run that this workspace does not know is taken over from the git remote. The record keeps the stages that earlier
-    attempts finished, with their seconds and figures. say: receives lines about that.
+    attempts finished, with their seconds and figures. say: receives lines about that. executor: None: as before.
     """
     sweep(workspace)
     is_known = bool(matching_runs(workspace, name))
@@ -76,6 +83,7 @@ def resume_run(workspace: Path, name: str, say: Callable[[str], None]) -> Iterat
         snapshot = Snapshot(before.snapshot, "", before.base, before.branch, before.changed, ())
         done = {name: stage for name, stage in before.stages.items() if stage.outcome in DONE}
         record = replace(before, state="running", ended=None, message="", pid=os.getpid(), stages=done, resumed=now())
+        record = replace(record, executor=executor or before.executor)
 
         def plan_there(checkout: Path) -> RunPlan:
             if not is_known or before.executor not in (None, "local"):

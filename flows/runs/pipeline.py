@@ -73,7 +73,7 @@ def pipeline(
     """
     root = Path(workspace).resolve()
     with ExitStack() as stack:
-        prepared = handed() or stack.enter_context(_prepared(root, tuple(stages or ()), resume))
+        prepared = handed() or stack.enter_context(_prepared(root, tuple(stages or ()), resume, executor))
         active = prepared.active
         resume_hint = f"; {how_to_resume(active.recorder.record)}" if active else ""
         state: State[None] = Cancelled(message=f"ended by a signal{resume_hint}")
@@ -98,10 +98,10 @@ def pipeline(
 
 
 @contextmanager
-def _prepared(root: Path, stages: tuple[str, ...], resume: str | None) -> Iterator[PreparedRun]:
+def _prepared(root: Path, stages: tuple[str, ...], resume: str | None, executor: str | None) -> Iterator[PreparedRun]:
     """Start the run of a flow that a worker or another flow has called."""
     logger = get_run_logger()
-    with prepare_run(root, stages, resume, logger.warning) as prepared:
+    with prepare_run(root, stages, resume, logger.warning, executor=executor) as prepared:
         for line in prepared.notes:
             logger.info(line)
             current_view().note(line)

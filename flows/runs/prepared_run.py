@@ -56,6 +56,7 @@ def prepare_run(
     resumed: str | None,
     warn: Callable[[str], None],
     check: Callable[[RunPlan], None] = lambda _plan: None,
+    executor: str | None = None,
 ) -> Iterator[PreparedRun]:
     """Plan a run and keep its record and checkout open in the body.
 
@@ -66,6 +67,7 @@ def prepare_run(
         warn: Receives a line for each of DVC's files that an interrupted write had truncated and that was repaired, and
             lines about a run that is taken over.
         check: Called with the plan before anything is started; what it raises ends the run.
+        executor: For the record. None: as before if the run is resumed, else not known yet.
 
     Raises:
         ConfigError, GraphError, GitError or RunError: The run cannot start; the message is one line.
@@ -79,7 +81,7 @@ def prepare_run(
             warn(message)
         active: ActiveRun | None = None
         if resumed is not None:
-            active, run_plan = stack.enter_context(resume_run(root, resumed, warn))
+            active, run_plan = stack.enter_context(resume_run(root, resumed, warn, executor))
             stages = active.recorder.record.asked
         elif home is not None:
             run_plan = plan_run_in_place(root, stages)
@@ -89,7 +91,7 @@ def prepare_run(
             run_plan = plan_run(root, stages)
             check(run_plan)
             if run_plan.snapshot is not None:
-                active = stack.enter_context(start_run(root, run_plan, stages))
+                active = stack.enter_context(start_run(root, run_plan, stages, executor))
             else:
                 sweep(root)  # remove what killed runs left, even if there is nothing to do
         held += active.held if active else ()

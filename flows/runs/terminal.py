@@ -4,7 +4,7 @@ import signal
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import click
 
@@ -14,6 +14,8 @@ from genai_core import GenaiError
 from genai_core.counted import counted
 
 if TYPE_CHECKING:
+    from prefect.client.schemas.objects import State
+
     from flows.plan import Plan
     from flows.runs.prepared_run import PreparedRun
     from flows.runs.record import RunRecord
@@ -30,10 +32,20 @@ def run_flow(prepared: "PreparedRun", resume: str | None, executor: str | None =
 
     with deferred_interrupt():
         from flows.runs.pipeline import pipeline
+        from flows.runs.server_away import begun
+
+    def flow() -> "State[None]":
+        return cast(
+            "State[None]",
+            pipeline(str(prepared.root), list(prepared.asked), resume, executor, return_state=True),
+        )
+
+    def has_begun() -> bool:  # the flow records its end, also if it fails
+        return prepared.active is not None and prepared.active.recorder.record.state != "running"
 
     plan = prepared.run_plan.shown
-    with terminal_view(plan), handed_to_flow(prepared):
-        state = pipeline(str(prepared.root), list(prepared.asked), resume, executor, return_state=True)
+    with terminal_view(plan) as view, handed_to_flow(prepared):
+        state = begun(flow, has_begun, view.note)
     record = prepared.active.recorder.record if prepared.active else None
     if state.is_completed():
         print_results(prepared.root, plan, record)

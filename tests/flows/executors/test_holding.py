@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from flows.executors import holding
+from flows.data import outputs
+from flows.data.objects import UnreachableError
+from flows.executors import dispatch, holding
 from flows.executors.dispatch import published_snapshot
 from flows.git import commit_of
 from flows.runs.publication import published_hash, withdraw
@@ -50,6 +52,23 @@ def test_a_coordinator_that_lost_the_run_ends_and_leaves_what_is_there(alpha: Pa
         assert published_hash(beta, "origin", run.id) == there is not None
         write_record(beta, state="completed")
     assert published_hash(beta, "origin", run.id) is None
+
+
+def test_the_dvc_remote_may_be_away_at_the_end_of_a_run(alpha: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cleaned = list[str]()
+
+    def clean(_workspace: Path, run: str) -> None:
+        cleaned.append(run)
+        if len(cleaned) == 1:
+            raise UnreachableError("s3://store: no answer")
+
+    monkeypatch.setattr(dispatch, "_clean_remote", clean)
+    monkeypatch.setattr(outputs, "WAITS_S", (0.0,))
+    run = write_record(alpha)
+    with published_snapshot(alpha, run.id, run.snapshot):
+        write_record(alpha, state="completed")
+    assert cleaned == [run.id] * 2
+    assert published_hash(alpha, "origin", run.id) is None
 
 
 def test_a_run_that_is_gone_at_the_remote_says_so(alpha: Path) -> None:

@@ -49,6 +49,20 @@ def test_a_job_whose_run_was_deleted_at_the_server_ends_on_both_sides(client: Sy
     watch.close()
 
 
+def test_the_time_of_a_request_that_was_repeated_is_no_silence_of_a_worker(
+    client: SyncPrefectClient, run: UUID, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Prefect's client repeats a request while the server is away."""
+    for slow_s, is_silent in ((pool_watch.SLOW_S, True), (0.0, False)):
+        monkeypatch.setattr(pool_watch, "SLOW_S", slow_s)
+        asked, watch = list[int](), Watch(client)
+        monkeypatch.setattr(watch, "_ask", lambda runs, s, ask=watch._ask, asked=asked: (ask(runs, s), asked.append(1)))
+        seen = watch.add(run)
+        wait_for(lambda asked=asked: len(asked) > 3, SOON)  # type: ignore[misc]
+        watch.close()
+        assert (seen.silent_s > 0.0) is is_silent
+
+
 def test_an_older_report_never_replaces_the_outcome(client: SyncPrefectClient) -> None:
     """The server may take longer for the report that was sent first."""
     first_sent, arrived = threading.Event(), list[Any]()

@@ -28,6 +28,16 @@ def test_state_before_the_first_stage(done: Path) -> None:
     assert not (done / RUNS / run.id / CHECKOUT).exists()
 
 
+def test_the_executor_is_recorded_at_once_and_a_resumed_run_keeps_it(done: Path) -> None:
+    """A run that is killed while Prefect loads is resumed on the same machines."""
+    set_parameter(done, SEED, 5)
+    for resumed, chosen, recorded in ((False, "local", "local"), (True, None, "local"), (True, "pool", "pool")):
+        name = read_runs(done)[0].id if resumed else None
+        with prepare_run(done, (), name, print, executor=chosen):
+            pass
+        assert read_runs(done)[0].executor == recorded
+
+
 def test_no_run_begins_if_there_is_nothing_to_do(done: Path) -> None:
     with prepare_run(done, (), None, print) as prepared:
         assert prepared.active is None

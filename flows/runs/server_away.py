@@ -1,0 +1,57 @@
+"""A Prefect server that does not answer while a run begins: the run waits for it.
+
+Later, Prefect's client repeats each request for a minute. It does not before it has once had an answer.
+"""
+
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+import httpx
+from prefect import get_client
+from prefect.client.orchestration import SyncPrefectClient
+
+from flows.redact import without_secrets
+from genai_core import GenaiError
+
+Answer = TypeVar("Answer")
+
+AWAY_S = 120.0
+POLL_S = 2.0
+
+
+class ServerAway(GenaiError):
+    """The Prefect server did not answer for AWAY_S; the message is one line."""
+
+
+def reach(client: SyncPrefectClient, say: Callable[[str], None], is_over: Callable[[], bool]) -> None:
+    """Wait until the server has answered this client. say: receives a line if that takes time.
+
+    Returns at once when `is_over` is true. Raises ServerAway.
+    """
+    deadline, told = time.monotonic() + AWAY_S, False
+    while (error := client.api_healthcheck()) is not None and not is_over():
+        url = without_secrets(str(client.api_url))
+        if not is_no_answer(error) or time.monotonic() > deadline:
+            raise ServerAway(f"no Prefect server answers at {url} ({error}); start it, and resume the run")
+        if not told:
+            say(f"the Prefect server at {url} does not answer; waiting for it")
+            told = True
+        time.sleep(POLL_S)
+
+
+def begun(flow: Callable[[], Answer], has_begun: Callable[[], bool], say: Callable[[str], None]) -> Answer:
+    """Call a flow; if the server went away before its first line, wait and call it again. Raises ServerAway."""
+    try:
+        return flow()
+    except Exception as error:  # of Prefect's engine: the flow's own are in its state
+        if has_begun() or not is_no_answer(error):
+            raise
+    with get_client(sync_client=True) as client:
+        reach(client, say, has_begun)
+    return flow()
+
+
+def is_no_answer(error: BaseException) -> bool:
+    """Whether Prefect's client had no connection, or no answer."""
+    return any(isinstance(one, httpx.TransportError) for one in (error, error.__cause__))
