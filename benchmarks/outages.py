@@ -12,7 +12,7 @@ import urllib.request
 from contextlib import suppress
 from pathlib import Path
 
-START_S = 120.0
+START_S = 600.0
 _CHUNK_BYTES = 1 << 16
 
 

@@ -30,6 +30,7 @@ import tempfile
 import time
 from collections import Counter
 from contextlib import ExitStack, suppress
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -41,14 +42,17 @@ from benchmarks.scale_out_machines import (
     Site,
     Worker,
     connect,
+    dask_worker,
+    pool_worker,
     set_value,
     started_s3,
+    started_scheduler,
     toy_workspace,
     wait_until_online,
     with_bucket,
 )
 from benchmarks.scale_out_struck import Fleet, Scene, StruckRun
-from flows.services.api import Api
+from flows.services.api import Api, ApiError
 from flows.services.zombie_runs import HEARTBEAT_S, HEARTBEAT_TIMEOUT_S, ensure_automations
 from tests.flows.toy_home import own_settings, shell
 
@@ -83,7 +87,7 @@ class Sweep:
         """No flow run may count as active long after the last run. Heartbeats that end say so of killed processes."""
         deadline = time.monotonic() + HEARTBEAT_TIMEOUT_S + 60.0
         filters = {"state": {"type": {"any_": _ACTIVE}}}
-        while (runs := Api(self._scene.site.api).post("flow_runs/filter", flow_runs=filters)) and (
+        while (runs := asked(self._scene.site.api, "flow_runs/filter", flow_runs=filters)) and (
             time.monotonic() < deadline
         ):
             time.sleep(2.0)
@@ -120,8 +124,16 @@ class Sweep:
 
     def _variables(self) -> list[str]:
         self._scene.outages.wait_for_prefect()
-        found = Api(self._scene.site.api).post("variables/filter")
+        found = asked(self._scene.site.api, "variables/filter")
         return [f"variable: {variable['name']}" for variable in found if variable["name"].startswith("genai-run-")]
+
+
+def asked(api: str, path: str, **body: Any) -> Any:
+    """What a Prefect server answers, which may take long on a busy machine."""
+    for _ in range(20):
+        with suppress(ApiError):
+            return Api(api).post(path, **body)
+    sys.exit(f"the Prefect server does not answer to {path}")
 
 
 def print_table(failures: list[Failure]) -> None:
@@ -135,33 +147,39 @@ def print_table(failures: list[Failure]) -> None:
         print(f"| {kind} | {way} | {len(those)} | {equal} | {len(left) or 'nothing'} | {len(twice) or 'none'} |")
 
 
-def started_scene(folder: Path, stack: ExitStack, workers: int, seconds: float) -> Scene:
+def started_scene(folder: Path, stack: ExitStack, executor: str, workers: int, seconds: float) -> Scene:
     """Servers, workers and the pipeline. seconds: of each training, and a bit more on each further worker."""
     prefect = PrefectServer(folder / "server")
     stack.callback(prefect.kill)
     prefect.wait()
-    ensure_automations(Api(prefect.api))  # as `genai up` does
+    while True:
+        with suppress(ApiError):  # a busy machine
+            ensure_automations(Api(prefect.api))  # as `genai up` does
+            break
     forwarder = Forwarder(started_s3(stack))
     site = Site(folder, prefect.api, with_bucket(forwarder.address))
     started: list[Worker] = []
+    command = pool_worker if executor == "pool" else partial(dask_worker, started_scheduler(folder, stack))
 
     def start(name: str) -> Worker:
         behaviour: dict[str, Any] = {f"train@{model}": {"seconds": seconds + len(started) % 7 / 3} for model in MODELS}
         behaviour |= {stage: {"seconds": 2.0} for stage in ("prepare", "select")}
-        started.append(Worker(site, name, behaviour))
+        started.append(Worker(site, name, behaviour, command(name)))
         stack.callback(_ended, started[-1])
         return started[-1]
 
     toy = toy_workspace(folder / "toy", MODELS)
     connect(toy, folder / "origin.git")
     fleet = Fleet(start, workers)
-    wait_until_online(site, workers)
+    if executor == "pool":
+        wait_until_online(site, workers)
     return Scene(site, Outages(forwarder, prefect), fleet, folder / "origin.git", toy.name, toy / "data/raw", _say)
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=5, help="of each kind")
+    parser.add_argument("--executor", choices=["pool", "dask"], default="pool")
     parser.add_argument("--kinds", nargs="+", choices=KINDS, default=KINDS)
     parser.add_argument("--seed", type=int, help="[default: a new one, which is printed]")
     parser.add_argument("--minutes", type=float, default=float("inf"), help="Begin no further run after so many.")
@@ -178,11 +196,11 @@ def main() -> int:
         del os.environ[name]
     os.environ.update({**own_settings(folder), "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(HEARTBEAT_S)})
     with ExitStack() as stack:
-        scene = started_scene(folder, stack, arguments.workers, arguments.seconds)
+        scene = started_scene(folder, stack, arguments.executor, arguments.workers, arguments.seconds)
         reference = Path(shutil.copytree(folder / "toy", folder / "reference", symlinks=True))
         sweep = Sweep(scene, folder, reference, seed, dict.fromkeys(arguments.kinds, arguments.kills))
         try:
-            sweep.run("pool", began + 60.0 * arguments.minutes)
+            sweep.run(arguments.executor, began + 60.0 * arguments.minutes)
             sweep.look_at_server()
         finally:
             minutes = (time.monotonic() - began) / 60.0

@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,18 +67,29 @@ class Site:
         return [entry["Key"] for page in pages for entry in page.get("Contents", ()) if "/genai/" in entry["Key"]]
 
 
-class Worker:
-    """A Prefect process worker with a home of its own."""
+def pool_worker(name: str) -> list[str]:
+    """The command of a Prefect process worker."""
+    return ["prefect", "worker", "start", "--pool", POOL, "--type", "process", "--limit", "1", "--name", name]
 
-    def __init__(self, site: Site, name: str, toy: dict[str, Any]) -> None:
+
+def dask_worker(scheduler: Path, name: str) -> list[str]:
+    """The command of a Dask worker with one core. scheduler: the file that has its address."""
+    own = ["--name", name, "--local-directory", f"scratch-{name}", "--resources", "cores=1 memory_gb=8 gpus=0"]
+    plain = ["--no-nanny", "--no-dashboard", "--nthreads", "1", "--host", "127.0.0.1"]
+    return ["dask", "worker", "--scheduler-file", str(scheduler), *plain, *own]
+
+
+class Worker:
+    """A worker with a home of its own. command: what starts it, a module of Python and its arguments."""
+
+    def __init__(self, site: Site, name: str, toy: dict[str, Any], command: Sequence[str] | None = None) -> None:
         self.folder = site.folder / name
         environment = {**site.variables(self.folder), "TOY": json.dumps(toy)}
-        command = ["prefect", "worker", "start", "--pool", POOL, "--type", "process", "--limit", "1", "--name", name]
         self._stale = set(self._found())
         self._began = time.time()
         self._log = (self.folder / "log").open("a")
         self._process = subprocess.Popen(
-            [sys.executable, "-m", *command],
+            [sys.executable, "-m", *(command or pool_worker(name))],
             cwd=self.folder,
             env=environment,
             stdout=self._log,
@@ -143,6 +154,22 @@ def with_bucket(address: tuple[str, int]) -> dict[str, str]:
     os.environ.update(s3)
     boto3.client("s3").create_bucket(Bucket=BUCKET)
     return s3
+
+
+def started_scheduler(folder: Path, stack: ExitStack) -> Path:
+    """Start a Dask scheduler, which ends with the stack; a file with its address. This process has that, too."""
+    file = folder / "scheduler.json"
+    command = ["dask", "scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard", "--scheduler-file"]
+    with (folder / "scheduler.log").open("w") as log:
+        process = subprocess.Popen([sys.executable, "-m", *command, str(file)], stdout=log, stderr=log, cwd=folder)
+    stack.callback(process.wait)
+    stack.callback(process.kill)
+    while not file.is_file() or not file.stat().st_size:
+        if process.poll() is not None:
+            sys.exit(f"the Dask scheduler did not start; see {folder / 'scheduler.log'}")
+        time.sleep(0.2)
+    os.environ["DASK_SCHEDULER_ADDRESS"] = json.loads(file.read_text())["address"]
+    return file
 
 
 @contextmanager

@@ -175,14 +175,16 @@ def _clean_remote(workspace: Path, run: str) -> None:
 
 
 def _delete_old(workspace: Path, remote: str, run: str) -> None:
-    """Delete completed runs of this workspace at the git remote, and all that nobody will resume."""
-    old = [
-        other
-        for other in published_runs(workspace, remote)
-        if other != run
-        and (is_forgotten(other) or ((workspace / RUNS / other).is_dir() and _is_over(workspace, other)))
-    ]
-    withdraw(workspace, remote, old)
+    """Delete completed runs of this workspace at both remotes, and at the git remote all that nobody will resume.
+
+    A completed run is still there if its process was killed before it could delete it.
+    """
+    others = [other for other in published_runs(workspace, remote) if other != run]
+    over = [other for other in others if (workspace / RUNS / other).is_dir() and _is_over(workspace, other)]
+    for other in over:
+        with suppress(GenaiError):  # it is deleted when it is old
+            _clean_remote(workspace, other)
+    withdraw(workspace, remote, [other for other in others if other in over or is_forgotten(other)])
 
 
 def _resumable(workspace: Path, run: str) -> RunRecord | None:

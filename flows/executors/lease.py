@@ -19,7 +19,7 @@ import httpx
 from prefect.client.orchestration import SyncPrefectClient
 
 from flows.runs.publication import is_forgotten, this_coordinator
-from flows.runs.record import RUNS, RunError
+from flows.runs.record import RUNS, RunError, is_held, read_run
 from flows.whole_file import write_file
 
 BEAT_S = 10.0
@@ -128,6 +128,7 @@ def held_lease(
         beat = held.beat
         time.sleep(POLL_S)
     write_file(own, variable)
+    _end_completed(client, workspace)
     _end_forgotten(client)
     lease = Lease(client, run, variable, holder, on_lost)
     try:
@@ -136,6 +137,15 @@ def held_lease(
         lease.release()
         own.unlink(missing_ok=True)
     lease.check()
+
+
+def _end_completed(client: SyncPrefectClient, workspace: Path) -> None:
+    """End the leases of this workspace's runs whose process was killed after the run was completed."""
+    for own in (workspace / RUNS).glob(f"*/{_OWN}"):
+        record = read_run(own.parent)
+        if record is not None and record.state == "completed" and not is_held(own.parent):
+            _end(client, own.read_text())
+            own.unlink(missing_ok=True)
 
 
 def _end_forgotten(client: SyncPrefectClient) -> None:

@@ -277,6 +277,13 @@ def open_pool_executor(
                 executor.close()
 
 
+def cancel_left(client: SyncPrefectClient, run: str) -> None:
+    """Cancel the jobs that a coordinator has left with the workers. The caller holds the run."""
+    for job, _ in _jobs_under_way(client, run).values():
+        with suppress(Exception):  # it has ended meanwhile
+            client.set_flow_run_state(job, Cancelling())
+
+
 def _jobs_under_way(client: SyncPrefectClient, run: str) -> dict[str, tuple[UUID, Order]]:
     """The jobs that a dead coordinator of the run has left with the workers: flow run and order, by the job's key."""
     active = [StateType.SCHEDULED, StateType.PENDING, StateType.RUNNING]

@@ -161,7 +161,8 @@ def _open_executor(prepared: PreparedRun, processes: Processes, chosen: str | No
     compute = load_config(active.place.folder / PARAMS_FILE).compute
     variables = {**prepared.variables, **_variables(snapshot, prepared.root)}
     chosen = chosen or active.recorder.record.executor or compute.executor
-    active.recorder.set(executor=chosen)
+    is_published = active.recorder.record.is_published or chosen != "local"
+    active.recorder.set(executor=chosen, is_published=is_published)
     stages = [stage for stage in prepared.run_plan.graph.stages if _may_run(stage, prepared.run_plan.plan)]
     if chosen == "pool":
         from flows.executors.pool import open_pool_executor
@@ -180,7 +181,16 @@ def _open_executor(prepared: PreparedRun, processes: Processes, chosen: str | No
             yield engine_executor
         return
     resources = Resources(this_machine(compute.accelerator), compute.stages_per_gpu)
-    yield LocalExecutor(active.place, processes, resources, variables)
+    local = LocalExecutor(active.place, processes, resources, variables)
+    if not is_published:
+        yield local
+        return
+    from flows.executors.brought_home import open_home_executor
+
+    with open_home_executor(
+        local, active.place, prepared.home, active.id, snapshot.commit, processes, variables
+    ) as home_executor:
+        yield home_executor
 
 
 def _may_run(stage: StageNode, plan: Plan) -> bool:

@@ -53,7 +53,7 @@ class RunRecord:
     """One run. place: its checkout, if `genai run` did not start it. asked: the requested stages.
 
     began: the first attempt; resumed: the last one, if there were several. figures: of the stages in DONE.
-    executor: who runs the stages, once that is known.
+    executor: who runs the stages, once that is known. is_published: whether other machines have had a part in it.
     """
 
     id: str
@@ -73,6 +73,7 @@ class RunRecord:
     figures: tuple[dict[str, Any], ...] = ()
     resumed: str | None = None
     executor: str | None = None
+    is_published: bool = False
 
 
 class Recorder:

@@ -1,7 +1,7 @@
 """Take over a run that another machine began: its record and snapshot from the git remote, its data from DVC's."""
 
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from flows.data.objects import RemoteError, UnreachableError
@@ -29,7 +29,7 @@ def take_over(workspace: Path, name: str, say: Callable[[str], None]) -> str:
             f"no run matches {name!r}, neither here nor at the git remote; `genai runs` lists those of this checkout. "
             "The git remote has the runs that used other machines and are not completed"
         )
-    record = published.record
+    record = replace(published.record, is_published=True)
     write_json(workspace / RUNS / record.id / "run.json", asdict(record))
     say(f"run {record.id} was that of {published.holder}")
     return record.id

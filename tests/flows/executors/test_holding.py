@@ -71,6 +71,19 @@ def test_the_dvc_remote_may_be_away_at_the_end_of_a_run(alpha: Path, monkeypatch
     assert published_hash(alpha, "origin", run.id) is None
 
 
+def test_what_a_run_left_that_was_killed_at_its_very_end_is_deleted_by_the_next(
+    alpha: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cleaned = list[str]()
+    monkeypatch.setattr(dispatch, "_clean_remote", lambda _workspace, run: cleaned.append(run))
+    old, new = write_record(alpha), replace(RECORD, id="29991123-101010-ab12", snapshot=commit_of(alpha))
+    published_snapshot(alpha, old.id, old.snapshot).__enter__()
+    write_record(alpha, state="completed")
+    with published_snapshot(alpha, new.id, new.snapshot):
+        assert cleaned == [old.id]
+        assert published_hash(alpha, "origin", old.id) is None
+
+
 def test_a_run_that_is_gone_at_the_remote_says_so(alpha: Path) -> None:
     told, run = list[bool](), write_record(alpha)
     holds = published_snapshot(alpha, run.id, run.snapshot, lambda: told.append(True))

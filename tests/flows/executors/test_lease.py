@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -11,8 +12,10 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from flows.executors import lease as module
 from flows.executors.lease import Lease, held_lease
-from flows.runs.record import RunError
+from flows.runs.record import RUNS, RunError
+from flows.whole_file import write_json
 from tests.flows.conftest import Server, wait_for
+from tests.flows.runs.test_record import RECORD
 
 BEAT_S, LEASE_S = 0.3, 2.0
 
@@ -108,3 +111,15 @@ def test_a_coordinator_that_was_given_up_hears_it(client: SyncPrefectClient, tmp
         with pytest.raises(RunError, match=f"run {run} was taken over by process .* in {beta} on"):
             holds.__exit__(None, None, None)
         assert f"genai-run-{run}" in names(client)
+
+
+def test_the_lease_of_a_run_that_was_killed_at_its_very_end_ends_with_the_next_run(
+    client: SyncPrefectClient, tmp_path: Path, run: str
+) -> None:
+    dead = held_lease(client, tmp_path, run, print, never)
+    killed(dead.__enter__())
+    for state, stays in (("failed", True), ("completed", False)):
+        record = replace(RECORD, id=run, state=state)  # type: ignore[arg-type]
+        write_json(tmp_path / RUNS / run / "run.json", asdict(record))
+        with held_lease(client, tmp_path, f"{run}-{state}", print, never):
+            assert (f"genai-run-{run}" in names(client)) is stays

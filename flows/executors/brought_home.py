@@ -1,0 +1,54 @@
+"""The executor of a run that other machines have begun, and that goes on with this machine alone.
+
+It holds the run as before, uses the results that are at the DVC remote, and cleans up there in the end.
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from prefect import get_client
+
+from flows.executors.dispatch import Dispatch, published_snapshot
+from flows.executors.executor import Executor, Listener
+from flows.executors.lease import held_lease
+from flows.executors.pool import cancel_left
+from flows.graph import StageNode
+from flows.process import Processes
+from flows.runs.job import Job, Result
+from flows.runs.place import Place
+from flows.view import current_view
+
+
+class HomeExecutor:
+    """See Executor. local: executes what no other machine has done."""
+
+    def __init__(self, dispatch: Dispatch, local: Executor) -> None:
+        self._dispatch, self._local = dispatch, local
+
+    def execute(self, stage: StageNode, job: Job, listener: Listener, held: int | None = None) -> Result:
+        """See Executor.execute."""
+        known = self._dispatch.known(job, listener.line)
+        return known or self._local.execute(stage, job, listener, held)
+
+
+@contextmanager
+def open_home_executor(
+    local: Executor,
+    place: Place,
+    workspace: Path,
+    run: str,
+    snapshot: str,
+    processes: Processes,
+    variables: Mapping[str, str],
+) -> Iterator[HomeExecutor]:
+    """The executor of the rest of a run. Its jobs at workers of a pool are cancelled.
+
+    Raises ConfigError, GitError or RunError before any stage.
+    """
+    with ExitStack() as stack:
+        client = stack.enter_context(get_client(sync_client=True))
+        stack.enter_context(held_lease(client, workspace, run, current_view().note, processes.stop))
+        cancel_left(client, run)
+        address = stack.enter_context(published_snapshot(workspace, run, snapshot, processes.stop))
+        yield HomeExecutor(Dispatch(place, address, variables), local)
