@@ -176,7 +176,7 @@ def run_stages(
                 print_json(run_values(workspace, plan))
             return 0
         quiet_prefect()
-        ensure_prefect_api()
+        ensure_prefect_api(server)
         return run_flow(prepared, resume, executor, as_json=as_json)
 
 

@@ -43,16 +43,18 @@ def configured_server() -> str | None:
     return url
 
 
-def ensure_prefect_api() -> str:
+def ensure_prefect_api(known: str | None = None) -> str:
     """Return the address of the configured server, or start a temporary one that lives as long as this process.
 
     Prefect can start a temporary server itself, but in our process group and without a lifeline: Ctrl-C would end it
     before the run could report, and a killed run would leave it behind. The credentials of the user's own server are
     set where Prefect's client looks for them. Raises ServerError, SettingsError.
+
+    known: the configured server, if it has just answered: a run that has begun waits for it by itself.
     """
     # Prefect's default is slower than the time after which zombie_runs.py marks a run as crashed.
     os.environ.setdefault("PREFECT_FLOWS_HEARTBEAT_FREQUENCY", f"{HEARTBEAT_S}")
-    url = configured_server()
+    url = known or configured_server()
     if url is not None:
         if auth := api_at(url).credentials.auth:
             os.environ[AUTH] = auth
