@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-import httpx
 from prefect import get_client, task
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterState, FlowRunFilterStateType, FlowRunFilterTags
@@ -31,7 +30,7 @@ from flows.graph import StageNode
 from flows.process import Processes, Stopped
 from flows.runs.job import Job, Result, key_of
 from flows.runs.place import Place
-from flows.runs.server_away import reach
+from flows.runs.server_away import is_no_answer, reach
 from flows.view import current_view
 from genai_core.config import PARAMS_FILE, load_config
 
@@ -119,8 +118,8 @@ class PoolExecutor:
                 raise Stopped("the run was stopped before this stage began")
             try:
                 return ask()
-            except httpx.TransportError:
-                if time.monotonic() > deadline:
+            except Exception as error:
+                if not is_no_answer(error) or time.monotonic() > deadline:
                     raise
                 time.sleep(SERVER_POLL_S)
 

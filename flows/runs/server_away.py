@@ -18,6 +18,7 @@ Answer = TypeVar("Answer")
 
 AWAY_S = 120.0
 POLL_S = 2.0
+_UNAVAILABLE = (502, 503, 504)  # SQLite is busy, or a proxy has no server
 
 
 class ServerAway(GenaiError):
@@ -53,5 +54,9 @@ def begun(flow: Callable[[], Answer], has_begun: Callable[[], bool], say: Callab
 
 
 def is_no_answer(error: BaseException) -> bool:
-    """Whether Prefect's client had no connection, or no answer."""
-    return any(isinstance(one, httpx.TransportError) for one in (error, error.__cause__))
+    """Whether Prefect's client had no connection, no answer, or that of a server that is too busy or just starting."""
+    return any(
+        isinstance(one, httpx.TransportError)
+        or (isinstance(one, httpx.HTTPStatusError) and one.response.status_code in _UNAVAILABLE)
+        for one in (error, error.__cause__)
+    )

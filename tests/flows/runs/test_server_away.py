@@ -11,7 +11,7 @@ from prefect import get_client
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from flows.runs import server_away
-from flows.runs.server_away import ServerAway, begun, reach
+from flows.runs.server_away import ServerAway, begun, is_no_answer, reach
 
 
 class Healthy(BaseHTTPRequestHandler):
@@ -94,6 +94,13 @@ def test_a_flow_that_has_begun_is_never_called_again(port: int) -> None:
     with pytest.raises(ZeroDivisionError):
         begun(lambda: 1 // 0, lambda: False, print)
     assert len(called) == 1
+
+
+def test_a_busy_server_counts_as_one_that_does_not_answer() -> None:
+    request = httpx.Request("POST", "http://127.0.0.1:4200/api/task_runs/")
+    for status, is_away in ((503, True), (502, True), (404, False), (500, False)):
+        error = httpx.HTTPStatusError("", request=request, response=httpx.Response(status, request=request))
+        assert is_no_answer(error) is is_away
 
 
 def test_a_server_that_stays_away_is_an_error_that_says_where(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
