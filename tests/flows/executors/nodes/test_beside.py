@@ -34,7 +34,7 @@ class Machine:
         self.heard, self.processes = Heard(), Processes()
         self.outcome: Outcome | None = None
         self.error: BaseException | None = None
-        self._thread = threading.Thread(target=self._work, args=(order, home))
+        self._thread = threading.Thread(target=self._work, args=(order, home), daemon=True)
         self._thread.start()
 
     def end(self) -> Outcome | None:
