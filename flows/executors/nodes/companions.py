@@ -61,7 +61,7 @@ class Companions:
         self._processes, self._execute = processes, execute
         self._order: Order | None = None
         self._lock = threading.Lock()  # of the listener: several machines speak
-        self._has_turn = False
+        self._has_turn = self._has_begun = False
         self._threads: list[threading.Thread] = []
         self._failure: CommandFailed | None = None
         self.deadline: float | None = None  # for the other machines to end, once the first one has
@@ -91,6 +91,7 @@ class Companions:
             self._listener.waits(why)
 
     def started(self, gpus: tuple[str, ...]) -> None:
+        self._has_begun = True
         self._end_turn()
         with self._lock:
             self._listener.started(gpus)
@@ -121,25 +122,29 @@ class Companions:
             raise NotTogether(self._failure)
 
     def _keep(self, order: Order, rank: int) -> None:
-        """Have an order for another machine executed until it was there; another worker gets it if one was lost."""
+        """Have an order for another machine executed. While the first one waits, another worker replaces a lost one."""
+        name, why = f"machine {rank + 1} of {self._count}", ""
         for _ in range(MAX_LOST):
-            other = Other(self, rank, self._count)
             try:
-                outcome = self._execute(order, other)
+                outcome = self._execute(order, Other(self, name))
             except Lost as lost:
-                if self.deadline is None:
-                    other.line(f"lost: {lost}")
-                    continue
-                return
+                why = str(lost)
             except Stopped:
                 return
             except Exception as error:
-                self._failure = CommandFailed(f"machine {rank + 1} of {self._count}: {error}")
+                self._failure = CommandFailed(f"{name}: {error}")
                 return
-            if outcome.failure and not outcome.ran and not outcome.is_lost:
-                failure = f"machine {rank + 1} of {self._count}: {outcome.failure}"
-                self._failure = CommandFailed(failure, retryable=outcome.retryable)
-            return
+            else:
+                if outcome.ran or not outcome.failure:
+                    return
+                if not outcome.is_lost:
+                    self._failure = CommandFailed(f"{name}: {outcome.failure}", retryable=outcome.retryable)
+                    return
+                why = outcome.failure
+            if self.deadline is not None or self._has_begun:  # all end now, and the attempt is repeated
+                return
+            self.line(f"{name}: lost: {why}; another worker gets its part")
+        self._failure = CommandFailed(f"{name}: {MAX_LOST} workers were lost, the last one so: {why}", retryable=False)
 
     def _end_turn(self) -> None:
         if self._has_turn:
@@ -158,8 +163,8 @@ class NotTogether(Exception):
 class Other:
     """The listener of another machine than the first: passes on what it says, with its number."""
 
-    def __init__(self, companions: Companions, rank: int, count: int) -> None:
-        self._companions, self._name = companions, f"machine {rank + 1} of {count}"
+    def __init__(self, companions: Companions, name: str) -> None:
+        self._companions, self._name = companions, name
         self._has_begun = False
 
     def waits(self, why: str) -> None:

@@ -40,7 +40,7 @@ def joined(node: Node, processes: Processes) -> Iterator[Joined]:
         if processes.stopping:
             raise Stopped("stopped on request")
         if told is None:
-            raise NodeLost("the first machine of the training has ended, or has another one in place of this")
+            raise NodeLost("the first machine of the training has ended, or another one is in place of this")
         threading.Thread(target=_stop_at_its_end, args=(talk, is_over, processes), daemon=True).start()
         yield Joined(node_variables(node.rank, talk, talk.there, int(told["port"])), talk)
     finally:

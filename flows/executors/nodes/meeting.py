@@ -112,13 +112,15 @@ class Meeting:
             return
         while heard := talk.heard(lambda: self._is_over):
             self._take_status(rank, heard)
-        self._leave(rank)
+        self._leave(rank, talk)
 
     def _admitted(self, rank: int, talk: Talk, host: str) -> bool:
-        """Whether a machine may stay: not if there is one of its rank already."""
+        """Whether a machine may stay. Until all are there, it replaces one of its rank, which is given up."""
         with self._changed:
-            if self._is_over or rank in self._present or not 0 < rank < self._node.count:
+            if self._is_over or self._has_begun or not 0 < rank < self._node.count:
                 return False
+            if rank in self._present:
+                self._present[rank].close()
             self._present[rank], self._hosts[rank] = talk, host
             self._changed.notify_all()
             return True
@@ -135,9 +137,9 @@ class Meeting:
             timer.daemon = True
             timer.start()
 
-    def _leave(self, rank: int) -> None:
+    def _leave(self, rank: int, talk: Talk) -> None:
         with self._changed:
-            if self._is_over or rank in self._statuses:
+            if self._is_over or rank in self._statuses or self._present.get(rank) is not talk:
                 return
             if self._has_begun:
                 self._lost = self._lost or f"{self._named(rank)} is gone"

@@ -8,6 +8,7 @@ import pytest
 
 from flows.executors.attempts import Lost
 from flows.executors.executor import CommandFailed
+from flows.executors.nodes import companions as module
 from flows.executors.nodes.companions import Companions, Other, Turns
 from flows.executors.order import Node, Order, Outcome, order_from
 from flows.executors.software import Software
@@ -52,7 +53,7 @@ def test_the_other_machines_get_the_same_order_and_end_with_the_first() -> None:
     assert {order.node.addresses for order in orders if order.node} == {("10.0.0.1", "127.0.0.1")}
     assert sorted(set(heard.lines)) == [
         "machine 2 of 3: fetched 3 objects",
-        "machine 2 of 3: lost: its process died",
+        "machine 2 of 3: lost: its process died; another worker gets its part",
         "waits for a free worker, as machine 3 of 3",
     ]
 
@@ -80,6 +81,40 @@ def test_a_machine_that_cannot_take_part_fails_the_stage() -> None:
     with pytest.raises(CommandFailed, match=r"machine 2 of 2: on beta: this machine has torch 2\.1") as failure:
         attempt()
     assert not failure.value.retryable
+
+
+def test_a_lost_machine_is_not_replaced_once_the_training_runs() -> None:
+    calls: list[Order] = []
+
+    def execute(order: Order, _other: Other) -> Outcome:
+        calls.append(order)
+        wait_for(lambda: companions._has_begun, SOON)
+        raise Lost("its node is gone")
+
+    heard = Heard()
+    with Companions(heard, 2, Turns(), Processes(), execute) as companions:
+        companions.begin(replace(ORDER, node=Node(0, 2, "secret")))
+        companions.meets(WHERE)
+        companions.started(())
+    assert (len(calls), heard.lines) == (1, [])
+
+
+def test_workers_that_do_not_reach_the_first_one_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MAX_LOST", 2)
+    heard = Heard()
+
+    def attempt() -> None:
+        unreachable = Outcome("", 1, failure="beta cannot reach the first machine", is_lost=True)
+        with Companions(heard, 2, Turns(), Processes(), lambda _order, _other: unreachable) as companions:
+            companions.begin(replace(ORDER, node=Node(0, 2, "secret")))
+            companions.meets(WHERE)
+            check_for_ever(companions)
+
+    with pytest.raises(CommandFailed, match="machine 2 of 2: 2 workers were lost, the last one so: beta cannot reach"):
+        attempt()
+    assert set(heard.lines) == {
+        "machine 2 of 2: lost: beta cannot reach the first machine; another worker gets its part"
+    }
 
 
 def test_one_training_at_a_time_waits_for_its_machines() -> None:
