@@ -4,6 +4,7 @@
     python -m benchmarks.scale_out --pipeline digits --checkout PATH     # the demo's own pipeline
     python -m benchmarks.scale_out --parts worker coordinator            # only these
     python -m benchmarks.scale_out --parts training --checkout PATH
+    python -m benchmarks.scale_out --parts nodes --checkout PATH --workers 2
 
 It starts a Prefect server, an S3 server, and workers, each with its own home and no shared disk. Parts:
 
@@ -12,12 +13,15 @@ same         one machine (`--executor local`) and the workers (`--executor pool`
 overhead     seconds per stage beyond those of one machine, in a chain of stages that do nothing
 worker       a busy worker is killed, again and again; the same hashes
 coordinator  `genai run` is killed, and a clone takes the run over; the same hashes
+nodes        a VAE on the digits on one worker and on two together, of one core each: images per second, and losses
 training     the worker of a small VAE on the digits is killed after its first checkpoint has been sent; the same bytes
 
 Metrics of time (metrics/cost) and the report, which shows them, differ between any two runs and are not compared.
 """
 
 import argparse
+import csv
+import json
 import os
 import random
 import re
@@ -49,7 +53,7 @@ from benchmarks.scale_out_machines import (
 )
 from tests.flows.toy_home import own_settings, shell
 
-PARTS = ("same", "overhead", "worker", "coordinator", "training")
+PARTS = ("same", "overhead", "worker", "coordinator", "nodes", "training")
 MODELS = [f"model{number}" for number in range(4)]
 CHAIN = 3  # stages that follow each other in a toy pipeline: prepare, train, select
 TIMED = ("metrics/cost/", "reports")  # outputs that show how long something took
@@ -188,6 +192,25 @@ class Measurement:
         print(f"a training whose worker was killed ({len(busy)}): {'; '.join(said)}", flush=True)
         self._compare(one, several)
 
+    def nodes(self) -> None:
+        """A batch of 512 images, so that a core computes for a while before the machines exchange gradients."""
+        found: list[tuple[float, list[dict[str, str]]]] = []
+        for count in (1, 2):
+            workspace = digits_workspace(self._arguments.checkout, self._site.folder / f"nodes-{count}")
+            keep_only(workspace, "vae", total_images=self._arguments.images, batch_images=512)
+            set_value(workspace, "compute", "checkpoint_every_s", 1e6)
+            set_value(workspace, "compute", "num_nodes", count)
+            connect(workspace, self._origin)
+            self._run(workspace, "train@vae", "--executor", "pool")
+            cost = json.loads((workspace / "metrics/cost/train@vae.json").read_text())
+            with (workspace / "plots/trained/vae/curves.csv").open() as file:
+                found.append((cost["images_per_second"], list(csv.DictReader(file))))
+            print(f"{count} x 1 core: {cost['images_per_second']:,.0f} images/s", flush=True)
+        (one, alone), (two, together) = found
+        print(f"  {two / one:.2f} times as fast; losses of one machine, of two:")
+        for mine, others in zip(alone, together, strict=True):
+            print(f"  {mine['images']:>8} images: {mine['loss']}, {others['loss']}")
+
     def _pair(self, name: str, test_share: float) -> tuple[Path, Path]:
         """Two equal workspaces, connected to the remotes. test_share: of each part another one, so that all runs."""
         first, second = self._site.folder / f"{name}-one", self._site.folder / name
@@ -226,13 +249,14 @@ def shown(seconds: list[float]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS[:-1])
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS[:-2])
     parser.add_argument("--pipeline", choices=["toy", "digits"], default="toy")
     parser.add_argument("--checkout", type=Path, help="where the demo has run: for the digits")
     parser.add_argument("--workers", type=int, default=3)
     parser.add_argument("--kills", type=int, default=1, help="workers that are killed while they work")
     parser.add_argument("--repeats", type=int, default=3, help="of the measurement of the overhead")
     parser.add_argument("--seconds", type=float, default=4.0, help="of each training of the toy pipeline")
+    parser.add_argument("--images", type=int, default=50_000, help="of each training of the part nodes")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="genai-scale-out-") as name:

@@ -210,12 +210,12 @@ def connect(workspace: Path, origin: Path) -> None:
     shell(workspace, f"git add -A && git commit -q -m connected && git push -q origin HEAD:{workspace.name}")
 
 
-def keep_only(workspace: Path, model: str, total_images: int) -> None:
-    """Leave one model, with a training of so many images, and a checkpoint every second."""
+def keep_only(workspace: Path, model: str, **training: int) -> None:
+    """Leave one model, with a training that differs so, and a checkpoint every second."""
     yaml, path = YAML(), workspace / "params.yaml"
     values = yaml.load(path)
     values["models"] = {model: values["models"][model]}
-    values["models"][model]["training"]["total_images"] = total_images
+    values["models"][model]["training"].update(training)
     values["compute"]["checkpoint_every_s"] = 1
     yaml.dump(values, path)
 

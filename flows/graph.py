@@ -34,6 +34,7 @@ class Needs(BaseModel):
     """A stage's `meta:`: retries, time limit and resources.
 
     restorable: its outputs depend only on its inputs, although they persist between runs (flows/hashes.py).
+    nodes: machines that run the stage's command together, each with these resources. The first one runs the stage.
     place: runs only in work pools with this label. reads: outputs of upstream stages that it reads besides its
     dependencies, for executors that fetch only what a stage reads.
     """
@@ -45,6 +46,7 @@ class Needs(BaseModel):
     cores: int = Field(default=1, ge=1)
     gpus: int = Field(default=0, ge=0)
     memory_gb: float = Field(default=0.0, ge=0)
+    nodes: int = Field(default=1, ge=1)
     restorable: bool = False
     place: str | None = None
     reads: tuple[str, ...] = ()

@@ -36,7 +36,10 @@ def until_done(
             why = str(lost)
             listener.line(f"lost: {why}; another worker gets the job")
             continue
-        if dispatch.is_current(order, outcome):
+        if outcome.is_lost:
+            why = outcome.failure
+            listener.line(f"lost: {why}; the training starts again from its last checkpoint")
+        elif dispatch.is_current(order, outcome):
             return dispatch.take(order, outcome, listener.line)
     raise CommandFailed(
         f"{MAX_LOST} workers were lost while they ran it, the last one so: {why}. If they ran out of memory, raise "

@@ -96,6 +96,8 @@ class DaskAttempt:
 class DaskEngine:
     """See Engine. address: of the scheduler."""
 
+    places_all_nodes = False
+
     def __init__(self, client: Client, address: str) -> None:
         # The topic of the client's own events: the scheduler keeps the messages of any other one for ever.
         self._client, self._topic = client, client.id

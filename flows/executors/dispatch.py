@@ -3,6 +3,7 @@
 An executor makes an order of each job, has it executed, and hands in the outcome.
 """
 
+import secrets
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
@@ -15,7 +16,7 @@ from flows.data.stores import opened_remote
 from flows.executors.executor import CommandFailed
 from flows.executors.holding import held_at_remote
 from flows.executors.open_results import OpenResults, delete_forgotten
-from flows.executors.order import Order, Outcome
+from flows.executors.order import Node, Order, Outcome
 from flows.executors.software import Software, this_software
 from flows.git import GitError, git, prefix_of, remote_of
 from flows.graph import StageNode
@@ -86,6 +87,7 @@ class Dispatch:
             reads=reads,
             variables=self._variables,
             software=self._software,
+            node=Node(0, stage.needs.nodes, secrets.token_hex(16)) if stage.needs.nodes > 1 else None,
         )
 
     def expect(self, order: Order) -> None:

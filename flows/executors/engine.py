@@ -10,7 +10,8 @@ from typing import Any, Protocol
 
 from flows.executors.attempts import NO_WORKER_S, Lost, until_done
 from flows.executors.dispatch import Dispatch
-from flows.executors.executor import CommandFailed, Listener
+from flows.executors.executor import CommandFailed, Heard, Listener
+from flows.executors.nodes.companions import Companions, Other, Turns
 from flows.executors.order import Order, Outcome, outcome_from
 from flows.executors.shares import Offer, Share, share_of
 from flows.graph import StageNode
@@ -38,9 +39,13 @@ class Attempt(Protocol):
 
 
 class Engine(Protocol):
-    """Places orders on its workers. start_worker: what to do if there is none, for people."""
+    """Places orders on its workers. start_worker: what to do if there is none, for people.
+
+    places_all_nodes: whether `submit` places a training's other machines, too.
+    """
 
     start_worker: str
+    places_all_nodes: bool
 
     def offers(self) -> Sequence[Offer]:
         """What each worker has. Raises EngineAway."""
@@ -58,6 +63,7 @@ class EngineExecutor:
     def __init__(self, engine: Engine, dispatch: Dispatch, processes: Processes, compute: ComputeConfig) -> None:
         self._engine, self._dispatch, self._processes, self._compute = engine, dispatch, processes, compute
         self._left = dict(engine.left())
+        self._turns = Turns()
 
     def close(self) -> None:
         for _, attempt in self._left.values():  # no stage of this run waited for them
@@ -67,24 +73,31 @@ class EngineExecutor:
         """See Executor.execute. A lost worker is no failure of the stage: another one gets the job."""
 
         def attempt() -> tuple[Order, Outcome]:
-            left = self._left.pop(key_of(job), None)
-            if left is not None:
-                self._dispatch.expect(left[0])
-            order, placed = left or self._placed(stage, job, listener)
-            return order, self._followed(placed, listener)
+            count = 1 if self._engine.places_all_nodes else stage.needs.nodes
+            with Companions(listener, count, self._turns, self._processes, beside) as heard:
+                left = self._left.pop(key_of(job), None)
+                if left is not None:
+                    self._dispatch.expect(left[0])
+                order, placed = left or self._placed(stage, job, heard)
+                heard.begin(order)
+                return order, self._followed(placed, heard)
+
+        def beside(order: Order, other: Other) -> Outcome:
+            return self._followed(self._engine.submit(order, self._share(stage, other)), other)
 
         return until_done(self._dispatch, job, listener, attempt)
 
-    def _placed(self, stage: StageNode, job: Job, listener: Listener) -> tuple[Order, Attempt]:
+    def _placed(self, stage: StageNode, job: Job, listener: Heard) -> tuple[Order, Attempt]:
         order = self._dispatch.order(stage, job, listener.line)
         return order, self._engine.submit(order, self._share(stage, listener))
 
-    def _share(self, stage: StageNode, listener: Listener) -> Share:
+    def _share(self, stage: StageNode, listener: Heard) -> Share:
         """Wait until a worker has what the stage needs; the engine then waits until it is free."""
         began, told = time.monotonic(), False
         while True:
             if self._processes.stopping:
                 raise Stopped("the run was stopped before this stage began")
+            listener.check()
             waited = time.monotonic() - began
             try:
                 offers = self._engine.offers()
@@ -102,7 +115,7 @@ class EngineExecutor:
                 listener.waits(why)
             time.sleep(OFFERS_POLL_S)
 
-    def _followed(self, attempt: Attempt, listener: Listener) -> Outcome:
+    def _followed(self, attempt: Attempt, listener: Heard) -> Outcome:
         """Pass on the events of an attempt until its outcome. Raises Lost, CommandFailed, Stopped."""
         try:
             return self._until_outcome(attempt, listener)
@@ -112,11 +125,12 @@ class EngineExecutor:
             attempt.cancel()
             raise
 
-    def _until_outcome(self, attempt: Attempt, listener: Listener) -> Outcome:
+    def _until_outcome(self, attempt: Attempt, listener: Heard) -> Outcome:
         submitted, has_news = time.monotonic(), False
         while True:
             if self._processes.stopping:
                 raise Stopped("stopped on request")
+            listener.check()
             for kind, value in attempt.news(POLL_S):
                 has_news = True
                 if (outcome := _passed_on(kind, value, listener)) is not None:
@@ -136,7 +150,7 @@ def check_stages(engine: Engine, stages: Iterable[StageNode], compute: ComputeCo
         share_of(stage.name, stage.needs, compute, offers)
 
 
-def _passed_on(kind: str, value: Any, listener: Listener) -> Outcome | None:
+def _passed_on(kind: str, value: Any, listener: Heard) -> Outcome | None:
     """Tell the listener of an event; an outcome is returned."""
     match kind:
         case "waits":
@@ -147,6 +161,8 @@ def _passed_on(kind: str, value: Any, listener: Listener) -> Outcome | None:
             listener.line(value)
         case "progress":
             listener.progress(value)
+        case "meets":
+            listener.meets(value)
         case "outcome":
             return outcome_from(value)
         case "lost":

@@ -1,5 +1,6 @@
 """The seam between a run and what executes its stages: a job goes in, its events come back, then its result."""
 
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 from flows.graph import StageNode
@@ -28,6 +29,20 @@ class Listener(Protocol):
 
     def progress(self, state: dict[str, Any]) -> None:
         """The command wrote its progress file."""
+
+
+class NodeListener(Listener, Protocol):
+    """Receives the events of a job that may be one on several machines (`meta: nodes`)."""
+
+    def meets(self, where: Mapping[str, Any]) -> None:
+        """The first machine waits for the others: `addresses` and `port` are where they find it."""
+
+
+class Heard(NodeListener, Protocol):
+    """Receives the events of a job on another machine, where these come in."""
+
+    def check(self) -> None:
+        """Called again and again; raises if the job is not wanted any more."""
 
 
 class Executor(Protocol):

@@ -5,8 +5,8 @@
 ORDER is a file with the order. Without it, the order is the first line of standard input; the rest of standard input is
 the lifeline then: when it ends, because whoever started this process cut it or died, the stage is stopped.
 
-An event is a list [KIND, VALUE]: waits, started, line, progress as in Listener; outcome (text of an Outcome); broken
-(why the order cannot be read, or executed); stopped (no value).
+An event is a list [KIND, VALUE]: waits, started, line, progress, meets as in NodeListener; outcome (text of an
+Outcome); broken (why the order cannot be read, or executed); stopped (no value).
 
 A process of its own per job: an engine's worker lives for days, but this has the code that is installed
 now, its own environment, and can be killed.
@@ -18,10 +18,12 @@ import signal
 import socket
 import sys
 import threading
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
 from flows.executors.order import order_from
+from flows.executors.slurm_nodes import own_order
 from flows.executors.worked import outcome_of
 from flows.process import Processes, Stopped
 
@@ -41,6 +43,9 @@ class Events:
 
     def started(self, gpus: tuple[str, ...]) -> None:
         self.send("started", list(gpus))
+
+    def meets(self, where: Mapping[str, Any]) -> None:
+        self.send("meets", dict(where))
 
     def line(self, text: str) -> None:
         self.send("line", text)
@@ -72,6 +77,8 @@ def main() -> None:
         events.send("broken", str(error))
         return
     try:
+        if len(sys.argv) > 1:
+            order = own_order(order, Path(sys.argv[1]).parent, processes)
         events.send("outcome", outcome_of(order, events, processes).text())
     except Stopped:
         events.send("stopped")

@@ -3,7 +3,8 @@
 import os
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 from flows.executors.executor import CommandFailed, Listener
@@ -13,19 +14,31 @@ from flows.progress_file import followed
 from flows.resources import Resources
 from flows.runs.job import Job, LockEntry, Result
 from flows.runs.place import Place, command_line, stage_variables
-from genai_core.config import NEEDS_MANUAL_ACTION
+from genai_core.config import NEEDS_MANUAL_ACTION, ConfigError
 
 PROGRESS_POLL_S = 0.5
 
 
+# Waits for what a command has to wait for, and holds it; the variables by which the command finds it.
+Together = Callable[[Listener], AbstractContextManager[Mapping[str, str]]]
+
+
 class LocalExecutor:
-    """Runs each job as a process of this machine. variables: for every command, besides the environment."""
+    """Runs each job as a process of this machine. variables: for every command, besides the environment.
+
+    together: of a job on several machines: waits for the others (nodes/meeting.py).
+    """
 
     def __init__(
-        self, place: Place, processes: Processes, resources: Resources, variables: Mapping[str, str] | None = None
+        self,
+        place: Place,
+        processes: Processes,
+        resources: Resources,
+        variables: Mapping[str, str] | None = None,
+        together: Together = lambda _: nullcontext({}),
     ) -> None:
         self._place, self._processes, self._resources = place, processes, resources
-        self._variables = dict(variables or {})
+        self._variables, self._together = dict(variables or {}), together
 
     def execute(self, stage: StageNode, job: Job, listener: Listener, held: int | None = None) -> Result:
         """See Executor.execute."""
@@ -36,13 +49,15 @@ class LocalExecutor:
         ) as lease:
             if lease is None:
                 raise Stopped("the run was stopped before this stage began")
-            began = time.monotonic()
-            listener.started(lease.gpus)
-            entry = self._run_command(stage, job, lease.environment(), listener, held)
-            return Result(job, entry, ran=True, seconds=time.monotonic() - began)
+            with self._together(listener) as shared:
+                began = time.monotonic()
+                listener.started(lease.gpus)
+                variables = {**self._variables, **lease.environment(), **shared}
+                entry = self._made(stage, job, variables, listener, held)
+                return Result(job, entry, ran=True, seconds=time.monotonic() - began)
 
-    def _run_command(
-        self, stage: StageNode, job: Job, leased: dict[str, str], listener: Listener, held: int | None
+    def _made(
+        self, stage: StageNode, job: Job, variables: Mapping[str, str], listener: Listener, held: int | None
     ) -> LockEntry:
         """Run the stage's command in the place, and record its result."""
         place = self._place
@@ -50,20 +65,44 @@ class LocalExecutor:
         progress = place.folder / ".genai" / "progress" / f"{job.stage}.json"
         progress.unlink(missing_ok=True)
         with followed(progress, listener.progress, PROGRESS_POLL_S):
-            try:
-                status = self._processes.run(
-                    command_line(str(stage.command)),
-                    folder=place.working_folder(job.stage),
-                    environment=stage_environment({**stage_variables(place, job), **self._variables, **leased}),
-                    timeout_s=stage.needs.timeout_s,
-                    on_line=listener.line,
-                    keep_open=[] if held is None else [held],
-                )
-            except TimedOut as error:
-                raise CommandFailed(str(error)) from None
+            status = run_stage_command(place, stage, job, variables, self._processes, listener, held)
         if status != 0:
             raise CommandFailed(f"status {status}", retryable=status != NEEDS_MANUAL_ACTION)
         return place.record(job)
+
+
+def run_stage_command(
+    place: Place,
+    stage: StageNode,
+    job: Job,
+    variables: Mapping[str, str],
+    processes: Processes,
+    listener: Listener,
+    held: int | None,
+) -> int:
+    """Run a stage's command in a place, and return its status. Raises CommandFailed after its time limit, Stopped."""
+    try:
+        return processes.run(
+            command_line(str(stage.command)),
+            folder=place.working_folder(job.stage),
+            environment=stage_environment({**stage_variables(place, job), **variables}),
+            timeout_s=stage.needs.timeout_s,
+            on_line=listener.line,
+            keep_open=[] if held is None else [held],
+        )
+    except TimedOut as error:
+        raise CommandFailed(str(error)) from None
+
+
+def check_one_machine(stages: Iterable[StageNode]) -> None:
+    """Raise ConfigError if one of the stages needs several machines."""
+    for stage in stages:
+        if stage.needs.nodes > 1:
+            raise ConfigError(
+                f"dvc.yaml: {stage.name} needs {stage.needs.nodes} machines (meta.nodes, from compute.num_nodes in "
+                "params.yaml), and executor local has one. Set compute.num_nodes to 1; compute.devices is for several "
+                "processes on this machine. Or use an executor that has several: docs/machines.md"
+            )
 
 
 def stage_environment(own: Mapping[str, str]) -> dict[str, str]:

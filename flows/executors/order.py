@@ -12,12 +12,27 @@ from flows.runs.job import Job, LockEntry
 
 
 @dataclass(frozen=True)
+class Node:
+    """Which of several machines that train one model together an order is for.
+
+    rank: 0 is the first, which runs the stage; the others run its command beside it. count: of all. secret: of the
+    attempt; who has it may join. addresses, port: where the first one waits for the others; its own order has none.
+    """
+
+    rank: int
+    count: int
+    secret: str = field(repr=False)
+    addresses: tuple[str, ...] = ()
+    port: int = 0
+
+
+@dataclass(frozen=True)
 class Order:
     """A job, and what another machine needs to execute it.
 
     repository: the git remote's address. ref: names the snapshot there. project: the folder of the project in the
     repository, "" at its top. reads: the inputs to fetch from the DVC remote. variables: for the command. software:
-    what the machine must have.
+    what the machine must have. node: of a stage on several machines (`meta: nodes`).
     """
 
     job: Job
@@ -27,6 +42,7 @@ class Order:
     reads: tuple[StoredOutput, ...]
     variables: Mapping[str, str]
     software: Software
+    node: Node | None = None
 
     def text(self) -> str:
         return json.dumps(asdict(self))
@@ -37,7 +53,8 @@ class Outcome:
     """What became of a job on another machine.
 
     key, attempt: of the job. entry: its lock entry; all objects that this names are at the DVC remote then. None: it
-    failed, and `failure` says why. ran: whether the command ran there. machine: facts, for people.
+    failed, and `failure` says why. ran: whether the command ran there. machine: facts, for people. is_lost: another
+    machine of the same training was lost, so that the attempt has to be repeated.
     """
 
     key: str
@@ -47,6 +64,7 @@ class Outcome:
     seconds: float = 0.0
     failure: str = ""
     retryable: bool = True
+    is_lost: bool = False
     machine: Mapping[str, str] = field(default_factory=dict)
 
     def text(self) -> str:
@@ -62,7 +80,10 @@ def order_from(text: str) -> Order:
             for read in values.pop("reads")
         )
         job, software = Job(**values.pop("job")), Software(**values.pop("software"))
-        return Order(job=job, software=software, reads=reads, **values)
+        node = values.pop("node")
+        if node is not None:
+            node = Node(**{**node, "addresses": tuple(node["addresses"])})
+        return Order(job=job, software=software, reads=reads, node=node, **values)
     except (TypeError, KeyError) as error:
         raise ValueError(f"the job was written by another version of this code: {error}") from None
 

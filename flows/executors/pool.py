@@ -3,6 +3,7 @@
 Which worker, how many at once and in which order is Prefect's: work pools, queues and their limits.
 """
 
+import secrets
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -19,8 +20,9 @@ from prefect.states import Cancelled, Cancelling, Crashed, Pending
 
 from flows.executors.attempts import NO_WORKER_S, Lost, until_done
 from flows.executors.dispatch import Dispatch, check_portable, published_snapshot
-from flows.executors.executor import CommandFailed, Listener
+from flows.executors.executor import CommandFailed, Heard, Listener
 from flows.executors.lease import Lease, held_lease
+from flows.executors.nodes.companions import Companions, Other, Turns
 from flows.executors.order import Order, Outcome, order_from, outcome_from
 from flows.executors.pool_deployment import deploy, starting_patience_s
 from flows.executors.pool_job import BEAT_S, SERVER_AWAY_S
@@ -59,7 +61,7 @@ class PoolExecutor:
         self._pools, self._deployments, self._patience_s = pools, deployments, patience_s
         self._flow_run = flow_run.id
         self._under_way = _jobs_under_way(client, run)
-        self._watch = Watch(client)
+        self._watch, self._turns = Watch(client), Turns()
 
     def close(self) -> None:
         self._watch.close()
@@ -70,25 +72,30 @@ class PoolExecutor:
         """See Executor.execute. A lost worker is no failure of the stage: another one gets the job."""
 
         def attempt() -> tuple[Order, Outcome]:
-            left = self._under_way.pop(key_of(job), None)
-            if left is not None:
-                self._dispatch.expect(left[1])
-            run, order = left or self._ordered(stage, job, listener)
-            return order, self._outcome(run, order, listener)
+            with Companions(listener, stage.needs.nodes, self._turns, self._processes, self._beside) as heard:
+                left = self._under_way.pop(key_of(job), None)
+                if left is not None:
+                    self._dispatch.expect(left[1])
+                run, order = left or self._ordered(stage, job, heard)
+                heard.begin(order)
+                return order, self._outcome(run, order, heard)
 
         return until_done(self._dispatch, job, listener, attempt)
 
     def _ordered(self, stage: StageNode, job: Job, listener: Listener) -> tuple[UUID, Order]:
         """A new attempt: its flow run and its order."""
-        order, pool = self._dispatch.order(stage, job, listener.line), self._pools[stage.name]
-        title, key = f"{stage.name} on {pool}", f"{stage.name}-{order.job.attempt}"
-        return self._patiently(lambda: self._create(order, title, key, pool)), order
+        order = self._dispatch.order(stage, job, listener.line)
+        return self._patiently(lambda: self._create(order)), order
 
-    def _outcome(self, run: UUID, order: Order, listener: Listener) -> Outcome:
+    def _beside(self, order: Order, other: Other) -> Outcome:
+        """Have an order for another machine of a training executed."""
+        return self._outcome(self._patiently(lambda: self._create(order)), order, other)
+
+    def _outcome(self, run: UUID, order: Order, listener: Heard) -> Outcome:
         """The outcome of one attempt. Raises Lost, CommandFailed, Stopped."""
         seen = self._watch.add(run)
         try:
-            return self._followed(run, seen, self._pools[order.job.stage], listener)
+            return self._followed(run, seen, order, listener)
         except (Lost, CommandFailed):
             raise  # it has ended, or was given up
         except BaseException:  # stopped, or what we hear cannot be written: nobody waits for it any more
@@ -97,13 +104,18 @@ class PoolExecutor:
         finally:
             self._watch.remove(run)
 
-    def _create(self, order: Order, title: str, key: str, pool: str) -> UUID:
-        stand_in = self._task_on_the_page(title, key)
+    def _create(self, order: Order) -> UUID:
+        job, pool = order.job, self._pools[order.job.stage]
+        which = f" machine {order.node.rank + 1} of {order.node.count}" if order.node else ""
+        key = f"{job.stage}-{job.attempt}{which}"
+        if order.node and order.node.rank > 0:  # if one of these is lost, it is ordered again in the same attempt
+            key = f"{key} {secrets.token_hex(4)}"
+        stand_in = self._task_on_the_page(f"{job.stage} on {pool}{which}", key)
         created = self._client.create_flow_run_from_deployment(
             self._deployments[pool],
-            name=f"{order.job.run} {order.job.stage} {order.job.attempt}",
+            name=f"{job.run} {job.stage} {job.attempt}{which}",
             parameters={"order": order.text()},
-            tags=["genai", order.job.run],
+            tags=["genai", job.run],
             parent_task_run_id=stand_in,
             # A request that was answered, but whose answer was lost, is repeated.
             idempotency_key=f"{self._flow_run}-{key}",
@@ -123,15 +135,16 @@ class PoolExecutor:
                     raise
                 time.sleep(SERVER_POLL_S)
 
-    def _followed(self, run: UUID, seen: Seen, pool: str, listener: Listener) -> Outcome:
-        told = _Told(listener)
+    def _followed(self, run: UUID, seen: Seen, order: Order, listener: Heard) -> Outcome:
+        pool, told = self._pools[order.job.stage], _Told(listener)
         while True:
             if self._processes.stopping:
                 raise Stopped("stopped on request")
+            listener.check()
             ended, report = seen.has_ended, seen.report
             told.report(report)
             if not told.has_begun:
-                self._tell_of_no_worker(pool, seen, told)
+                self._tell_of_no_worker(pool, order.node.count if order.node else 1, seen, told)
             if told.may_ask():
                 with suppress(Exception):  # the server is away; the lines come later
                     told.lines(self._watch.new_lines(run, seen))
@@ -163,22 +176,24 @@ class PoolExecutor:
             return f"taken by a worker, but not begun for {self._patience_s[pool]:.0f} s"
         return None
 
-    def _tell_of_no_worker(self, pool: str, seen: Seen, told: "_Told") -> None:
+    def _tell_of_no_worker(self, pool: str, needed: int, seen: Seen, told: "_Told") -> None:
         if seen.state != StateType.SCHEDULED or seen.silent_s < NO_WORKER_S or told.waits_for_worker:
             return
         told.waits_for_worker = True
         with suppress(Exception):
-            if self._has_worker(pool):
+            online = self._online(pool)
+            if online >= needed:
                 told.listener.waits(f"for a free worker of the work pool {pool}")
             else:
+                there = f"only {online} of {needed}" if online else "none"
                 told.listener.waits(
-                    f"for a worker: none of the work pool {pool} is online. Start one: prefect worker start --pool "
+                    f"for a worker: {there} of the work pool {pool} is online. Start one: prefect worker start --pool "
                     f"{pool}"
                 )
 
-    def _has_worker(self, pool: str) -> bool:
+    def _online(self, pool: str) -> int:
         workers = self._client.read_workers_for_work_pool(pool)
-        return any(worker.status == WorkerStatus.ONLINE for worker in workers)
+        return sum(worker.status == WorkerStatus.ONLINE for worker in workers)
 
     def _last_lines(self, run: UUID, seen: Seen, told: "_Told") -> None:
         deadline = time.monotonic() + LAST_LINES_S
@@ -211,7 +226,7 @@ class PoolExecutor:
 class _Told:
     """What the listener has been told of one attempt."""
 
-    def __init__(self, listener: Listener) -> None:
+    def __init__(self, listener: Heard) -> None:
         self.listener = listener
         self.has_begun = self.waits_for_worker = False
         self._waits: str | None = None
@@ -230,6 +245,8 @@ class _Told:
         if isinstance(waits, str) and waits != self._waits:
             self._waits = waits
             self.listener.waits(waits)
+        if isinstance(meets := report.get("meets"), dict) and gpus is None:
+            self.listener.meets(meets)
         if isinstance(gpus, list) and not self.has_begun:
             self.has_begun = True
             self.listener.started(tuple(gpus))
@@ -297,7 +314,8 @@ def _jobs_under_way(client: SyncPrefectClient, run: str) -> dict[str, tuple[UUID
         for flow_run_ in answer:
             with suppress(ValueError, KeyError):
                 order = order_from(flow_run_.parameters["order"])
-                found[key_of(order.job)] = flow_run_.id, order
+                if order.node is None or order.node.rank == 0:  # the others end with the first one
+                    found[key_of(order.job)] = flow_run_.id, order
     return found
 
 

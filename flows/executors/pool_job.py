@@ -1,15 +1,15 @@
 """The flow that a worker of a work pool runs: one job. It reports through one artifact, and its log.
 
 The artifact's data: host and home of the worker; beat (grows while the process lives); lines (how many the command has
-printed; they are in the log); waits; gpus (null before the command begins); progress; outcome (text of an Outcome; null
-before the end).
+printed; they are in the log); waits; meets (where a training's other machines come to); gpus (null before the command
+begins); progress; outcome (text of an Outcome; null before the end).
 """
 
 import logging
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any, cast
 from uuid import UUID
@@ -67,7 +67,7 @@ class Report:
     def __init__(self, client: SyncPrefectClient, run: UUID) -> None:
         self._client, self._run = client, run
         self._logger = cast("PrefectLogAdapter", get_run_logger()).getChild(LOGGER)
-        self._data: dict[str, Any] = dict.fromkeys(("waits", "gpus", "progress", "outcome"))
+        self._data: dict[str, Any] = dict.fromkeys(("waits", "meets", "gpus", "progress", "outcome"))
         self._data |= {"beat": 0, "lines": 0, "host": socket.gethostname(), "home": str(worker_home())}
         self._sent: dict[str, Any] = {}
         self._lock = threading.Lock()
@@ -81,6 +81,9 @@ class Report:
 
     def started(self, gpus: tuple[str, ...]) -> None:
         self._set(gpus=list(gpus))
+
+    def meets(self, where: Mapping[str, Any]) -> None:
+        self._set(meets=dict(where))
 
     def line(self, text: str) -> None:
         with self._lock:  # lines come from the command, and from the thread that sends checkpoints

@@ -68,6 +68,7 @@ class RayAttempt:
 class RayEngine:
     """See Engine."""
 
+    places_all_nodes = False
     start_worker = "Start one: ray start --address=HEAD:6379"
 
     def __init__(self) -> None:
@@ -85,6 +86,8 @@ class RayEngine:
 
     def submit(self, order: Order, share: Share) -> RayAttempt:
         options: dict[str, Any] = {"label_selector": {PLACE: share.place}} if share.place else {}
+        if order.node:
+            options["scheduling_strategy"] = "SPREAD"  # over nodes, if there is a choice
         try:
             return RayAttempt(
                 self._work.options(

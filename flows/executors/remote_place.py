@@ -13,8 +13,8 @@ import os
 import secrets
 import shutil
 import time
-from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from pathlib import Path
 from urllib.parse import quote
 
@@ -25,10 +25,12 @@ from flows.data.outputs import Moved, StoredOutput, fetch_outputs, patiently, se
 from flows.data.stores import opened_remote
 from flows.dvc_config import edited_config
 from flows.executors.checkpoints import RemoteCheckpoints
-from flows.executors.executor import Listener
-from flows.executors.local import LocalExecutor
+from flows.executors.executor import Listener, NodeListener
+from flows.executors.local import LocalExecutor, Together
+from flows.executors.nodes.beside import run_beside
+from flows.executors.nodes.meeting import Meeting
 from flows.executors.open_results import OpenResults
-from flows.executors.order import Order, Outcome
+from flows.executors.order import Node, Order, Outcome
 from flows.executors.software import differences, machine_facts, this_software
 from flows.file_lock import try_lock
 from flows.git import GitError, git
@@ -56,13 +58,14 @@ def worker_home() -> Path:
     return Path(os.environ.get(HOME) or "~/.cache/genai-worker").expanduser()
 
 
-def execute_order(order: Order, home: Path, listener: Listener, processes: Processes) -> Outcome:
+def execute_order(order: Order, home: Path, listener: NodeListener, processes: Processes) -> Outcome:
     """Execute a job here. When this returns, its result is at the DVC remote.
 
     That is all of its outputs, checked object by object, and its lock entry, for whoever takes the run over.
 
     Raises:
         CommandFailed, Stopped: See Executor.execute.
+        NodeLost: Another machine of the same training is gone.
         PlaceError: This machine's software differs, or its inputs are not those of the job.
         GitError, RemoteError: The git or the DVC remote does not answer as expected.
     """
@@ -74,6 +77,9 @@ def execute_order(order: Order, home: Path, listener: Listener, processes: Proce
         with open_place(folder) as place, opened_remote(folder, None) as (_, store):
             place.lay_out(order.reads)
             job = _checked_job(place, order.job)
+            if order.node and order.node.rank > 0:
+                stage, resources = _node(folder, job.stage), resources_of(folder)
+                return run_beside(place, stage, job, order, order.node, listener, processes, resources, lock)
             checkpoints = RemoteCheckpoints(store, key_of(job), folder / CHECKPOINTS)
             began = time.monotonic()
             entry = place.restore(job)
@@ -82,7 +88,8 @@ def execute_order(order: Order, home: Path, listener: Listener, processes: Proce
             else:
                 if count := patiently(checkpoints.fetch, listener.line):
                     listener.line(f"goes on from a checkpoint of another machine ({counted(count, 'file')})")
-                executor = LocalExecutor(place, processes, resources_of(folder), order.variables)
+                together = _together(order.node, listener, processes)
+                executor = LocalExecutor(place, processes, resources_of(folder), order.variables, together)
                 with checkpoints.sent(listener.line):
                     result = executor.execute(_node(folder, job.stage), job, listener, lock)
             made = place.made(job.stage)
@@ -95,6 +102,21 @@ def execute_order(order: Order, home: Path, listener: Listener, processes: Proce
             with suppress(RemoteError):  # the end of the run deletes them: the job has its result
                 checkpoints.delete()
         return outcome
+
+
+def _together(node: Node | None, listener: NodeListener, processes: Processes) -> Together:
+    """Wait for the other machines, if there are any; they are told where."""
+    if node is None:
+        return lambda _: nullcontext({})
+
+    @contextmanager
+    def together(_: Listener) -> Iterator[Mapping[str, str]]:
+        meeting = Meeting(node, processes)
+        listener.meets(meeting.where)
+        with meeting.together(listener) as variables:
+            yield variables
+
+    return together
 
 
 def resources_of(folder: Path) -> Resources:

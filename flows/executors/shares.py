@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from flows.graph import Needs
 from genai_core.config import ComputeConfig, ConfigError
+from genai_core.counted import counted
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ class Share:
 
 
 def share_of(stage: str, needs: Needs, compute: ComputeConfig, offers: Iterable[Offer]) -> Share:
-    """The share of a stage. Raises ConfigError if no worker has as much.
+    """The share of a stage, on each of its machines. Raises ConfigError if no worker has as much, or too few have.
 
     As on one machine, a stage that would use GPUs runs without them where there are none, unless `compute.accelerator`
     is cuda.
@@ -43,13 +44,19 @@ def share_of(stage: str, needs: Needs, compute: ComputeConfig, offers: Iterable[
     gpus: float = 0 if compute.accelerator == "cpu" else needs.gpus
     if compute.accelerator == "auto" and max(offer.gpus for offer in there) == 0:
         gpus = 0
-    if gpus == 1:
+    if gpus == 1 and needs.nodes == 1:  # NCCL does not let two processes of a training share one
         gpus = 1 / compute.stages_per_gpu
     share = Share(needs.cores, needs.memory_gb, gpus, needs.place)
-    if not any(_fits(share, offer) for offer in there):
+    fitting = [offer for offer in there if _fits(share, offer)]
+    if not fitting:
         raise ConfigError(
             f"dvc.yaml: {stage} needs {share.cores} cores, {share.memory_gb:g} GB of memory and {share.gpus:g} GPUs, "
             f"and no worker has that: {described(there)}"
+        )
+    if len(fitting) < needs.nodes:
+        raise ConfigError(
+            f"dvc.yaml: {stage} trains on {needs.nodes} machines (meta.nodes, from compute.num_nodes in params.yaml), "
+            f"and only {counted(len(fitting), 'worker')} can take part: {described(there)}"
         )
     return share
 

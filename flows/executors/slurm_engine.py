@@ -6,7 +6,6 @@ accounting.
 `meta: place` is a feature of a node (`--constraint`).
 """
 
-import json
 import math
 import re
 import secrets
@@ -24,6 +23,7 @@ from flows.executors.engine import EngineAway
 from flows.executors.executor import CommandFailed
 from flows.executors.order import Order, order_from
 from flows.executors.shares import Offer, Share
+from flows.executors.slurm_nodes import EVENTS, EventFile, OtherNodes, events_file, srun_script
 from flows.executors.slurm_queue import LIVING, Queue, asked
 from flows.runs.job import Job, key_of
 from flows.whole_file import write_file
@@ -32,7 +32,7 @@ from genai_core.config import ConfigError, SlurmConfig
 KNOWN_S = 60.0  # from its submission, in which a job may be missing from the list
 LAST_NEWS_S = 30.0  # of a job that has ended: a network disk may show its last lines late
 SAVE_S = 60  # before the end of an allocation, in which a training saves
-ORDER, EVENTS, ERRORS, NUMBER = "order.json", "events", "errors", "number"
+ORDER, TASK, ERRORS, NUMBER = "order.json", "task", "errors", "number"
 _UNUSABLE = ("down", "drain", "fail")
 # A home of each node, because a lock on a network disk may not hold between two of them.
 # Slurm has leased the GPUs. Where it hides the others, each job on a node sees its own first one as number 0.
@@ -44,11 +44,11 @@ exec {python} -m flows.executors.job_process {order}
 
 
 class SlurmAttempt:
-    """See Attempt. job: its number. files: its order, its events and its errors."""
+    """See Attempt. job: its number. files: its order, its events and its errors. nodes: how many it has."""
 
-    def __init__(self, queue: Queue, job: str, files: Path) -> None:
+    def __init__(self, queue: Queue, job: str, files: Path, nodes: int = 1) -> None:
         self._queue, self._job, self._files = queue, job, files
-        self._read_bytes = 0
+        self._events, self._others = EventFile(events_file(files, 0, nodes)), OtherNodes(files, nodes)
         self._reason = ""
         self._has_begun = self._was_stopped = False
         self._submitted = time.monotonic()
@@ -57,6 +57,10 @@ class SlurmAttempt:
     def news(self, timeout_s: float) -> Sequence[Sequence[Any]]:
         if events := self._new_events():
             return events
+        if said := self._others.new():
+            if any(kind == "broken" for kind, _ in said):  # the first one waits in vain
+                self.cancel()
+            return said
         state, reason = self._state()
         if state not in LIVING:
             self._ended = self._ended or time.monotonic()
@@ -77,16 +81,10 @@ class SlurmAttempt:
 
     def _new_events(self) -> list[list[Any]]:
         """The events since the last call, without `stopped`: the state of the job says why it was."""
-        with suppress(FileNotFoundError), (self._files / EVENTS).open("rb") as file:
-            file.seek(self._read_bytes)
-            whole = file.read().rpartition(b"\n")[0]
-            if whole:
-                self._read_bytes += len(whole) + 1
-            events: list[list[Any]] = [json.loads(line) for line in whole.splitlines() if line.startswith(b"[")]
-            self._has_begun = self._has_begun or bool(events)
-            self._was_stopped = self._was_stopped or ["stopped", None] in events
-            return [event for event in events if event[0] != "stopped"]
-        return []
+        events = self._events.new()
+        self._has_begun = self._has_begun or bool(events)
+        self._was_stopped = self._was_stopped or ["stopped", None] in events
+        return [event for event in events if event[0] != "stopped"]
 
     def _state(self) -> tuple[str, str]:
         try:
@@ -108,14 +106,17 @@ class SlurmAttempt:
         raise Lost(f"its Slurm job {self._job} ended as {state}")
 
     def _last_error(self) -> str:
-        with suppress(OSError):
-            return (self._files / ERRORS).read_text(errors="replace").strip().rpartition("\n")[2]
+        for name in (f"{ERRORS}.0", ERRORS):
+            with suppress(OSError):
+                if said := (self._files / name).read_text(errors="replace").strip():
+                    return said.rpartition("\n")[2]
         return "no word of it; do the nodes see this folder, and this Python?"
 
 
 class SlurmEngine:
     """See Engine. name: of all jobs of the run. folder: for their files."""
 
+    places_all_nodes = True
     start_worker = "sinfo lists the nodes of the partition."
 
     def __init__(self, config: SlurmConfig, name: str, folder: Path) -> None:
@@ -135,12 +136,17 @@ class SlurmEngine:
         files.mkdir(parents=True)
         (files / ORDER).write_text(order.text())
         script = _SCRIPT.format(python=shlex.quote(sys.executable), order=shlex.quote(str(files / ORDER)))
+        nodes = _nodes(order)
+        if nodes > 1:
+            (files / TASK).write_text(script)
+            script = srun_script(files, files / TASK, share.cores, nodes)
         try:
-            job = asked("sbatch", *self._options(order.job, share, files), script=script).strip().partition(";")[0]
+            job = asked("sbatch", *self._options(order.job, share, files, nodes), script=script)
         except EngineAway as error:
             raise CommandFailed(str(error)) from None
-        write_file(files / NUMBER, job)
-        return SlurmAttempt(self._queue, job, files)
+        number = job.strip().partition(";")[0]
+        write_file(files / NUMBER, number)
+        return SlurmAttempt(self._queue, number, files, nodes)
 
     def left(self) -> dict[str, tuple[Order, SlurmAttempt]]:
         """See Engine.left. Jobs of the run that are not known here are cancelled: nobody hears of them.
@@ -159,20 +165,21 @@ class SlurmEngine:
                 order = order_from((file.parent / ORDER).read_text())
                 if number in living:
                     living.remove(number)
-                    found[key_of(order.job)] = order, SlurmAttempt(self._queue, number, file.parent)
+                    attempt = SlurmAttempt(self._queue, number, file.parent, _nodes(order))
+                    found[key_of(order.job)] = order, attempt
         for number in sorted(living):
             SlurmAttempt(self._queue, number, self._folder).cancel()
         return found
 
-    def _options(self, job: Job, share: Share, files: Path) -> list[str]:
+    def _options(self, job: Job, share: Share, files: Path, nodes: int) -> list[str]:
         config = self._config
         minutes, gpus = config.time_limit_minutes, math.ceil(share.gpus)
         return [
             "--parsable",
             f"--job-name={self._name}",
             f"--comment={job.stage}, attempt {job.attempt}",
-            "--nodes=1",
-            "--ntasks=1",
+            f"--nodes={nodes}",
+            "--ntasks-per-node=1",
             f"--cpus-per-task={share.cores}",
             *([f"--mem={math.ceil(share.memory_gb * 1024)}M"] if share.memory_gb else []),
             *([f"--gres=gpu:{gpus}"] if gpus else []),
@@ -180,12 +187,16 @@ class SlurmEngine:
             *([f"--partition={config.partition}"] if config.partition else []),
             *([f"--account={config.account}"] if config.account else []),
             *([f"--time={minutes}"] if minutes else []),
-            f"--signal=B:TERM@{SAVE_S}",
+            f"--signal={'B:' if nodes == 1 else ''}TERM@{SAVE_S}",  # the script is the job, or srun's tasks are
             "--no-requeue",  # a repeated order is another attempt, with another number
             "--chdir=/",
             f"--output={files / EVENTS}",
             f"--error={files / ERRORS}",
         ]
+
+
+def _nodes(order: Order) -> int:
+    return order.node.count if order.node else 1
 
 
 def _offer(name: str, cores: str, memory_mb: str, gres: str, features: str, _state: str) -> Offer:

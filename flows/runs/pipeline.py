@@ -19,7 +19,7 @@ from prefect.utilities.annotations import quote
 
 from flows.cancelled import when_cancelled
 from flows.executors.executor import Executor
-from flows.executors.local import LocalExecutor
+from flows.executors.local import LocalExecutor, check_one_machine
 from flows.graph import Graph, StageNode
 from flows.interrupts import asked_to_end
 from flows.plan import Plan, StagePlan
@@ -180,6 +180,7 @@ def _open_executor(prepared: PreparedRun, processes: Processes, chosen: str | No
         ) as engine_executor:
             yield engine_executor
         return
+    check_one_machine(stages)
     resources = Resources(this_machine(compute.accelerator), compute.stages_per_gpu)
     local = LocalExecutor(active.place, processes, resources, variables)
     if not is_published:

@@ -52,11 +52,16 @@ class Loss:
 
 @dataclass(frozen=True)
 class Part:
-    """Images first to end - 1 of a batch of `whole` images."""
+    """Images first to end - 1 of a batch of `whole` images.
+
+    batch_mean: returns the mean over the batch of what is the mean over this part, for families that need it
+    (`GenerativeModel.needs_batch_mean`); None: the other parts are not known.
+    """
 
     first: int
     end: int
     whole: int
+    batch_mean: Callable[[Tensor], Tensor] | None = None
 
 
 @dataclass(frozen=True)
@@ -101,6 +106,8 @@ class GenerativeModel(nn.Module, ABC):
     edits_images: bool = False
     # Whether sampling takes several steps, between which there is something to see.
     has_previews: ClassVar[bool] = False
+    # Whether the loss of a part depends on a mean over the whole batch.
+    needs_batch_mean: ClassVar[bool] = False
     # Whether `encode` searches from where it begins, and finds something else from elsewhere.
     searches: bool = False
 

@@ -41,6 +41,7 @@ class Vae(GenerativeModel):
 
     family = "vae"
     phases = ("autoencoder",)
+    needs_batch_mean = True
     preview_sampling = VaeSampling(temperature=1.0)
 
     images_seen: Tensor
@@ -75,7 +76,7 @@ class Vae(GenerativeModel):
         images: Tensor,
         labels: Tensor | None,
         generator: Generator,
-        part: Part | None = None,  # noqa: ARG002 - each image counts by itself
+        part: Part | None = None,
     ) -> Loss:
         """Negative evidence lower bound in nats per pixel value; the KL weight rises over kl_warmup_images."""
         noise = torch.randn((len(images), self.network.latent_dim), generator=generator, device=generator.device)
@@ -85,10 +86,10 @@ class Vae(GenerativeModel):
         latents = posterior.sample(noise)
         prior_log_density = self.network.prior.log_density(latents, condition)
         divergence = (posterior_log_density(posterior, noise) - prior_log_density).mean()
-        std = likelihood_std(images, self.network.decoder(latents, condition))
+        decoded = self.network.decoder(latents, condition)
+        std, misfit = _likelihood(images, decoded, part)
         weight = self._kl_weight()
-        # With the most likely s, the squared errors over 2 s^2 add up to 1/2 per value.
-        value = (std.log() + 0.5 + 0.5 * math.log(2 * math.pi)).mean() + weight * divergence / images[0].numel()
+        value = (std.log() + misfit + 0.5 * math.log(2 * math.pi)).mean() + weight * divergence / images[0].numel()
         figures = {"loss": value, "kl": divergence, "output_std": std.mean()}
         return Loss(value, {name: figure.detach() for name, figure in figures.items()})
 
@@ -169,8 +170,29 @@ class Vae(GenerativeModel):
 
 def likelihood_std(images: Tensor, decoded: Tensor) -> Tensor:
     """Return the most likely standard deviation of each channel's pixels, (C,); images and decoded (B, C, H, W)."""
+    return _std_of(_squared_error(images, decoded))
+
+
+def _likelihood(images: Tensor, decoded: Tensor, part: Part | None) -> tuple[Tensor, Tensor | float]:
+    """Return the batch's most likely standard deviation s, (C,), and the squared errors over 2 s^2, a mean per value.
+
+    With the most likely s, these are 1/2 in the whole batch, and the gradient is that of s. In a part of a batch, s is
+    a number, and the gradients of the parts' errors add up to the same.
+    """
+    if part is None or part.batch_mean is None:
+        return likelihood_std(images, decoded), 0.5
+    error = _squared_error(images, decoded)
+    whole = part.batch_mean(error.detach())
+    return _std_of(whole), torch.where(whole > _SMALLEST_STD**2, 0.5 * error / whole, 0.5)
+
+
+def _squared_error(images: Tensor, decoded: Tensor) -> Tensor:
+    return (images - decoded.float()).square().mean(dim=(0, 2, 3))
+
+
+def _std_of(squared_error: Tensor) -> Tensor:
     # Limited before the root, whose gradient at 0 is infinite.
-    return (images - decoded.float()).square().mean(dim=(0, 2, 3)).clamp(min=_SMALLEST_STD**2).sqrt()
+    return squared_error.clamp(min=_SMALLEST_STD**2).sqrt()
 
 
 def posterior_log_density(posterior: Posterior, noise: Tensor) -> Tensor:

@@ -90,18 +90,18 @@ def train(
     run = begin(
         model.to(hardware.device).train(),
         config,
-        min(config.micro_batch_images or len(part), len(part)),
+        min(config.micro_batch_images or config.batch_images, config.batch_images),
         rates,
         moments,
     )
-    state = checkpoints.load()
+    # One process reads: the others may be on machines that do not see its disk, or see another checkpoint.
+    state = ranks.state_from_first(checkpoints.load() if ranks.is_first else None)
     if state is not None:
         restore(run, state)
         if ranks.is_first:
             print(f"resuming from the checkpoint at {run.step * config.batch_images:,} images", flush=True)
             if rungs is not None:
                 rungs.report_again(run.rungs)
-    _check_same_step(ranks, run)
     stepper = Stepper(fabric, ranks, config, from_average)
     loop = _Loop(run, batches, part, config, stepper, ranks, hardware.device, evaluate, rungs)
     compiles = hardware.compile_on_gpu and hardware.device.type == "cuda"
@@ -119,7 +119,7 @@ def train(
         snapshots=[Previews(images, drawn.numpy()) for images, drawn in run.previews],
         rollbacks=run.rollbacks,
         evaluations=run.early_stop.evaluations,
-        micro_batch_images=run.micro_batch_images,
+        micro_batch_images=min(run.micro_batch_images, len(part)),
         processes=ranks.count,
         is_first=ranks.is_first,
         seconds=run.seconds,
@@ -274,16 +274,6 @@ class _Loop:
         with self.run.ema.in_place(), uncompiled():
             yield
         self.run.model.train()
-
-
-def _check_same_step(ranks: Ranks, run: TrainingRun) -> None:
-    """Raise ValueError unless all processes resume at one step: some may not see the others' checkpoints."""
-    (steps,) = ranks.sum_numbers(float(run.step))
-    if steps != run.step * ranks.count:
-        raise ValueError(
-            f"process {ranks.rank} found a checkpoint at step {run.step}, others did not; all machines must share "
-            "the workspace"
-        )
 
 
 def _memory_mb(device: torch.device) -> float:

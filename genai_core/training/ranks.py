@@ -6,6 +6,8 @@ single `forward` to wrap. One sum over one flat tensor is the same arithmetic, b
 the backward pass.
 """
 
+import io
+import os
 from collections.abc import Iterable
 from datetime import timedelta
 from typing import Any
@@ -20,14 +22,23 @@ from genai_core.training.precision import FabricPrecision
 # A process that waits longer considers the others dead. Must exceed the time for previews and evaluations, which the
 # first process makes while the others wait. If the system reports a closed connection (gloo), it ends at once.
 TIMEOUT = timedelta(minutes=20)
+_PIECE_BYTES = 64 * 2**20  # of a state on its way to the others: on a GPU, it has to fit beside the model
 
 
 def launch(device: torch.device, precision: FabricPrecision, devices: int, num_nodes: int) -> Fabric:
     """Create a Fabric and start its processes, or join those started by torchrun, whose settings it detects.
 
-    The processes that Fabric starts run the same command from its beginning, and meet the first one here.
+    The processes that Fabric starts run the same command from its beginning, and meet the first one here. Those of
+    other machines do, too: MASTER_ADDR, MASTER_PORT and NODE_RANK say where, and which machine this is.
+    Raises ValueError if there should be other machines, and nothing says where they meet.
     """
     several = devices * num_nodes > 1
+    if num_nodes > 1 and "MASTER_ADDR" not in os.environ:
+        raise ValueError(
+            f"compute.num_nodes: got {num_nodes}, but nothing says where the machines meet. `genai run` starts them "
+            "with an executor for several machines (docs/machines.md); by hand, use torchrun, or set MASTER_ADDR, "
+            "MASTER_PORT and NODE_RANK on each"
+        )
     options: dict[str, Any] = {"strategy": DDPStrategy(timeout=TIMEOUT)} if several else {}
     # Set explicitly: Fabric would warn wherever `srun` exists, and in a Slurm, LSF or MPI job it would take any process
     # for one of the job's tasks. Here the stage is one process that starts the others.
@@ -87,6 +98,34 @@ class Ranks:
         for buffer in model.buffers():
             if buffer.is_floating_point():
                 self.sum(buffer).div_(self.count)
+
+    def state_from_first(self, state: dict[str, Any] | None) -> dict[str, Any] | None:
+        """Return the first process's state, or None, on the CPU. Others need not see its disk, and pass None.
+
+        It travels as a checkpoint does: as bytes that hold tensors and plain containers alone.
+        """
+        if self.count == 1:
+            return state
+        buffer = io.BytesIO()
+        if self.is_first and state is not None:
+            torch.save(state, buffer)
+        (size,) = self.from_first(float(buffer.getbuffer().nbytes))
+        if size == 0.0:
+            return None
+        content = buffer.getbuffer() if self.is_first else memoryview(bytearray(int(size)))
+        self._send(content)
+        if self.is_first:
+            return state
+        received: dict[str, Any] = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+        return received
+
+    def _send(self, content: memoryview) -> None:
+        """Replace the others' content by the first process's, in place."""
+        for begin in range(0, len(content), _PIECE_BYTES):
+            here = torch.frombuffer(content[begin : begin + _PIECE_BYTES], dtype=torch.uint8)
+            there = here.to(self._device)
+            distributed.broadcast(there, src=0)
+            here.copy_(there)
 
     def from_first(self, *values: float) -> list[float]:
         """Return the first process's values."""

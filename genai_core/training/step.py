@@ -38,6 +38,7 @@ class Stepper:
         # On the GPU: noise from the CPU would take longer than a step of a small network.
         self._generator = torch.Generator(fabric.device)
         self.records = fabric.device.type == "cuda"  # benchmarks disable it for comparison
+        self._several = ranks.count > 1
         self._recordings: dict[tuple[str, Part], Recording] = {}
         self._names: dict[str, list[str]] = {}  # names of each phase's figures
 
@@ -99,6 +100,12 @@ class Stepper:
                 return self._accumulate(run, phase, images, labels, first=first, whole=whole, seed=seed)
             except torch.OutOfMemoryError as error:
                 tried, reason = min(run.micro_batch_images, len(images)), str(error).partition("\n")[0]
+            if self._takes_means(run.model):  # the others wait for this process's means
+                raise DoesNotFitError(
+                    f"{tried} images do not fit into the device's memory ({reason}); set the model's "
+                    f"training.micro_batch_images to {(tried + 1) // 2}. Several processes that train a "
+                    f"{run.model.family} model cannot find it by themselves"
+                )
             # Outside the handler: inside it, the traceback still holds the tensors that did not fit.
             run.optimizers[phase].zero_grad(set_to_none=True)
             self._recordings.clear()
@@ -120,17 +127,28 @@ class Stepper:
         self, run: TrainingRun, phase: str, images: Tensor, labels: Tensor | None, *, first: int, whole: int, seed: int
     ) -> tuple[list[str], Tensor]:
         parts = []
-        for start in range(0, len(images), run.micro_batch_images):
-            end = min(start + run.micro_batch_images, len(images))
-            part = Part(first + start, first + end, whole)
+        means = self._takes_means(run.model)
+        # A checkpoint of a single process may have a smaller number.
+        size = len(images) if means else run.micro_batch_images
+        for start in range(0, len(images), size):
+            end = min(start + size, len(images))
+            part = Part(first + start, first + end, whole, partial(self._mean, len(images) / whole) if means else None)
             inputs = (images[start:end], None if labels is None else labels[start:end])
             learn: Learn = partial(self._learn, run.model, phase, part)
             # Parts are not recorded: their gradients add up, and a replay would overwrite them.
-            if self.records and end - start == len(images):
+            if self.records and not means and end - start == len(images):
                 learn = self._recorded(learn, phase, part, inputs, run.parameters(phase))
             self._generator.manual_seed(seed)
             parts.append(learn(*inputs))
         return self._names[phase], torch.stack(parts).sum(dim=0)
+
+    def _takes_means(self, model: GenerativeModel) -> bool:
+        """Whether a loss sums over the processes: each then takes its part of the batch in one pass, as all do."""
+        return self._several and model.needs_batch_mean and self._config.micro_batch_images is None
+
+    def _mean(self, share: float, values: Tensor) -> Tensor:
+        """Return the mean over the batch of `values`, the mean over this process's part, which is this share of it."""
+        return self._ranks.sum(values * share)
 
     def _recorded(
         self,

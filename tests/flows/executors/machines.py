@@ -1,5 +1,6 @@
 """Machines without a shared disk: a bare git repository, a folder as DVC remote, and homes of workers."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,7 @@ from flows.data.stores import add_default_remote
 from flows.executors.dispatch import Dispatch
 from flows.executors.order import Order, Outcome, order_from
 from flows.executors.remote_place import execute_order
-from flows.graph import StageNode, open_repo, read_graph
+from flows.graph import Needs, StageNode, open_repo, read_graph
 from flows.process import Processes
 from flows.runs.place import Place
 from tests.flows.conftest import shell
@@ -21,6 +22,7 @@ class Heard:
 
     lines: list[str] = field(default_factory=list)
     gpus: list[tuple[str, ...]] = field(default_factory=list)
+    places: list[Mapping[str, Any]] = field(default_factory=list)
 
     def waits(self, why: str) -> None:
         self.lines.append(f"waits {why}")
@@ -32,6 +34,9 @@ class Heard:
         self.lines.append(text)
 
     def progress(self, state: dict[str, Any]) -> None: ...
+
+    def meets(self, where: Mapping[str, Any]) -> None:
+        self.places.append(where)
 
 
 def connect(workspace: Path) -> Path:
@@ -50,10 +55,10 @@ def node_of(place: Place, stage: str) -> StageNode:
         return next(node for node in read_graph(repo).stages if node.name == stage)
 
 
-def ordered(dispatch: Dispatch, place: Place, stage: str, commit: str, ref: str) -> Order:
+def ordered(dispatch: Dispatch, place: Place, stage: str, commit: str, ref: str, nodes: int = 1) -> Order:
     """The order of a stage, as it arrives at a worker."""
     job = replace(job_of(place, stage), run=ref.rpartition("/")[2], snapshot=commit)
-    return order_from(dispatch.order(node_of(place, stage), job, print).text())
+    return order_from(dispatch.order(replace(node_of(place, stage), needs=Needs(nodes=nodes)), job, print).text())
 
 
 def worked(order: Order, home: Path) -> tuple[Outcome, Heard]:

@@ -12,7 +12,7 @@ from flows.executors.attempts import MAX_LOST
 from flows.executors.dispatch import Dispatch
 from flows.executors.engine import EngineAway, EngineExecutor, check_stages
 from flows.executors.executor import CommandFailed
-from flows.executors.order import Order
+from flows.executors.order import Order, Outcome
 from flows.executors.shares import Offer, Share
 from flows.executors.software import Software
 from flows.graph import Needs, StageNode
@@ -29,6 +29,7 @@ class Written:
     """An engine whose offers and news are written down. Each list of news is of one attempt."""
 
     start_worker = "Start one: worker"
+    places_all_nodes = False
 
     def __init__(self, offers: Sequence[Sequence[Offer] | EngineAway], news: Sequence[list[Any]] = ()) -> None:
         self._offers, self._news = list(offers), list(news)
@@ -100,6 +101,16 @@ def test_a_lost_worker_is_another_attempt_until_there_were_ten() -> None:
     assert failure.value.__notes__[0].split("\n") == ["begins", *["lost: it died; another worker gets the job"] * 10]
     assert [order.job.attempt for order, _ in engine.orders] == list(range(1, 11))
     assert {share for _, share in engine.orders} == {Share(2, 0.0, 0, None)}
+
+
+def test_a_training_that_lost_one_of_its_machines_is_another_attempt() -> None:
+    lost = Outcome("", 1, failure="machine 2 of 2 (beta) is gone", is_lost=True).text()
+    engine = Written([[WORKER]], [["outcome", lost], ["broken", "the end of this test"]])
+    with pytest.raises(CommandFailed, match="the end of this test") as failure:
+        executed(engine)
+    (line,) = failure.value.__notes__[0].split("\n")
+    assert line == "lost: machine 2 of 2 (beta) is gone; the training starts again from its last checkpoint"
+    assert len(engine.orders) == 2
 
 
 def test_a_result_of_an_earlier_coordinator_needs_no_attempt() -> None:

@@ -3,11 +3,12 @@
 import json
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
+import psutil
 import pytest
 
 from flows.executors import dask_engine
@@ -130,6 +131,53 @@ def test_jobs_on_an_engine(fresh: Path, done: Path, name: str, tmp_path: Path, m
         stopped.end()
         assert isinstance(stopped.error, Stopped)
         wait_for(lambda: cluster.busy() == [victim], SLOW)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", CLUSTERS)
+def test_a_stage_on_two_machines(
+    fresh: Path, done: Path, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One of them dies: both begin again, elsewhere or there."""
+    connect(fresh)
+    go = tmp_path / "go"
+    monkeypatch.setenv("TOY", json.dumps({"prepare": {"until": str(go)}}))
+    monkeypatch.setenv("TOY_DIARY", str(tmp_path / "diary"))
+    commit = take_snapshot(fresh).commit
+    with (
+        CLUSTERS[name](tmp_path) as cluster,
+        place_of(fresh) as place,
+        published_snapshot(fresh, "one", commit) as address,
+        opened(name, cluster, tmp_path, monkeypatch) as engine,
+    ):
+        wait_for(lambda: len(engine.offers()) == 2, SLOW)
+        executor = EngineExecutor(engine, Dispatch(place, address, {}), Processes(), compute())
+        job = replace(job_of(place, "prepare"), run="one", snapshot=commit)
+        stage = replace(node_of(place, "prepare"), needs=Needs(cores=2, nodes=2))
+        running = Background(executor, stage, job)
+        lines = running.heard.lines
+        begins = ("prepare begins", "machine 2 of 2: prepare begins")
+        wait_for(lambda: all(line in lines for line in begins) or running.error, SLOW)
+        assert cluster.busy() == [0, 1], (running.error, lines)
+        kill_job(cluster.homes[1])
+        wait_for(lambda: all(lines.count(line) == 2 for line in begins) or running.error, SLOW)
+        go.touch()
+        result = running.end()
+        assert result is not None, (running.error, lines)
+        assert (result.ran, result.entry) == (True, locked(done)["prepare"])
+        assert sum(line.startswith("lost: ") for line in lines) == 1
+        assert "machine 2 of 2: prepare did 1 steps" in lines
+        wait_for(lambda: cluster.busy() == [], SLOW)
+
+
+def kill_job(home: Path) -> None:
+    """Kill the process of a job, as if there were no memory left."""
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            if "flows.executors.job_process" in process.cmdline() and (
+                process.environ().get("GENAI_WORKER_HOME") == str(home)
+            ):
+                process.kill()
 
 
 def test_a_dask_cluster_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:

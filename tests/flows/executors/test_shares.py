@@ -28,6 +28,7 @@ def test_stages_may_share_a_gpu() -> None:
     assert share_of("train@gan", Needs(gpus=1), compute(stages_per_gpu=4), [GPU]).gpus == 0.25
     assert share_of("train@gan", Needs(gpus=2), compute(stages_per_gpu=4), [GPU]).gpus == 2
     assert share_of("train@gan", Needs(gpus=1), compute(accelerator="cpu"), [GPU]).gpus == 0
+    assert share_of("train@gan", Needs(gpus=1, nodes=2), compute(stages_per_gpu=4), [GPU, GPU]).gpus == 1
 
 
 def test_what_no_worker_has_is_refused() -> None:
@@ -37,6 +38,8 @@ def test_what_no_worker_has_is_refused() -> None:
         share_of("select", Needs(cores=17), compute(), [SMALL, SMALL, GPU])
     with pytest.raises(ConfigError, match="needs 1 cores, 0 GB of memory and 1 GPUs, and no worker"):
         share_of("train@gan", Needs(gpus=1), compute(accelerator="cuda"), [SMALL])
+    with pytest.raises(ConfigError, match=r"train@gan trains on 3 machines .* and only 2 workers can take part"):
+        share_of("train@gan", Needs(cores=10, nodes=3), compute(), [SMALL, GPU, CELLAR])
     with pytest.raises(ConfigError, match=r"meta\.place is 'attic', and no worker has it: .*place cellar"):
         share_of("select", Needs(place="attic"), compute(), [SMALL, CELLAR])
 
