@@ -154,7 +154,7 @@ def ratios(rows: list[dict[str, Any]]) -> list[str]:
         lines.append(f"{kind}, over {FULL}:")
         for name, goal in (("distance", 1.0), ("new seeds and images", 1.0), ("seconds", 0.5)):
             lines.append(shown(name, [row[name] / full[name] for row, full in pairs], goal))
-        reached = [seconds_to(row[COURSE], full["distance"]) / full["seconds"] for row, full in pairs]
+        reached = [seconds_to(row[COURSE], best_in(full[COURSE])) / full["seconds"] for row, full in pairs]
         lines.append(shown("seconds until as good as all of the other", reached, 0.5))
     return lines
 
@@ -162,6 +162,10 @@ def ratios(rows: list[dict[str, Any]]) -> list[str]:
 def shown(name: str, shares: list[float], goal: float) -> str:
     each = ", ".join(f"{share:.2f}" for share in shares)
     return f"  {name}: {median(shares):.2f} (goal: at most {goal:g}; {each})"
+
+
+def best_in(course: list[list[Any]]) -> float:
+    return min(float(found) for _, found in course if found is not None)
 
 
 def seconds_to(course: list[list[Any]], distance: float) -> float:
