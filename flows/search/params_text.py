@@ -1,12 +1,17 @@
 """Write values into params.yaml and keep every other byte of it: comments, order and spaces."""
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
 
 from flows.advising.params_file import scalar
 from flows.search import SearchError
 from flows.search.space import value_at
 from genai_core.config import PARAMS_FILE
+
+if TYPE_CHECKING:
+    from ruamel.yaml.nodes import Node
+
+Edit = tuple[int, int, str]  # first character, the one after the last, new text
 
 
 def with_values(text: str, values: Mapping[str, Any]) -> str:
@@ -19,17 +24,17 @@ def with_values(text: str, values: Mapping[str, Any]) -> str:
 
     root = YAML(typ="rt").compose(text)
     present = YAML(typ="safe").load(text)
-    edits = []
+    edits: list[Edit] = []
     for key, value in values.items():
-        node = root
-        for name in key.split("."):
+        name, node = None, root
+        for part in key.split("."):
             pairs = node.value if isinstance(node, MappingNode) else []
-            node = next((child for found, child in pairs if found.value == name), None)
-        if node is None or isinstance(node, MappingNode):
+            name, node = next(((found, child) for found, child in pairs if found.value == part), (None, None))
+        if name is None or node is None or isinstance(node, MappingNode):
             raise SearchError(f"{PARAMS_FILE} has no value {key}")
         if value_at(present, key) == value:  # 2.0e-3 stays as it is written
             continue
-        edits.append((node.start_mark.index, node.end_mark.index, written(value)))
+        edits += _edits(text, name.end_mark.index + 1, node, written(value))
     for start, end, new in sorted(edits, reverse=True):
         after = text[end:].lstrip(" ")
         gap = len(text) - end - len(after)
@@ -37,6 +42,26 @@ def with_values(text: str, values: Mapping[str, Any]) -> str:
             gap = max(1, gap + end - start - len(new))
         text = text[:start] + new + " " * gap + after
     return text
+
+
+def _edits(text: str, colon_end: int, node: "Node", new: str) -> Iterator[Edit]:
+    """What replaces the value of a key by another text."""
+    start, end = node.start_mark.index, node.end_mark.index
+    if start == end:  # nothing stands there: null
+        yield colon_end, colon_end, f" {new}"
+    elif isinstance(node.value, list) and text[start] != "[":  # a list with an item in each line
+        yield colon_end, colon_end, f" {new}"
+        yield text.rindex("\n", 0, start), _end_of_items(node), ""
+    else:
+        yield start, end, new
+
+
+def _end_of_items(node: "Node") -> int:
+    """Where the last item of such a list ends. The list's own end is where the next key begins."""
+    while isinstance(node.value, list):
+        node = node.value[-1]
+    end: int = node.end_mark.index
+    return end
 
 
 def written(value: Any) -> str:

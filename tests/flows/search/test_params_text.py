@@ -32,6 +32,28 @@ def test_a_value_that_is_there_already_stays_as_it_is_written() -> None:
     assert with_values(TEXT, {"models.vae.training.learning_rate": 0.002}) == TEXT  # written as 2.0e-3
 
 
+@pytest.mark.parametrize(
+    ("text", "new"),
+    [
+        ("a:\n  b:\n  - 0.9\n  - 0.99\n  c: 1\n", "a:\n  b: [0.5, 1]\n  c: 1\n"),
+        ("a:\n  b:  # two\n    - 0.9\n    - 0.99  # the other\n\n# next\nc: 1\n", None),
+        ("a:\n  b: [0.9,\n      0.99]  # two\n  c: 1\n", None),
+        ("a:\n  b:\n  c: 1\n", "a:\n  b: [0.5, 1]\n  c: 1\n"),
+        ("a:\n  b:   # none yet\n  c: 1\n", None),
+        ("a:\n  b: [[1, 2], [3]]\n", "a:\n  b: [0.5, 1]\n"),
+        ("a:\n  b:\n  - - 1\n    - 2\n  - - 3\n", "a:\n  b: [0.5, 1]\n"),
+    ],
+)
+def test_a_list_may_be_written_in_any_way(text: str, new: str | None) -> None:
+    found = with_values(text, {"a.b": [0.5, 1]})
+    assert new is None or found == new
+    before, after = (YAML(typ="safe").load(io.StringIO(one)) for one in (text, found))
+    before["a"]["b"] = [0.5, 1]
+    assert after == before
+    comments = [line.partition("#")[2] for line in text.splitlines() if "#" in line]
+    assert all(comment in found for comment in comments)
+
+
 @pytest.mark.parametrize("key", ["models.vae.training", "models.none.training.learning_rate", "nothing.at.all"])
 def test_a_name_without_a_value_is_refused(key: str) -> None:
     with pytest.raises(SearchError, match=f"params.yaml has no value {key}"):
