@@ -8,8 +8,8 @@ Real: Prefect's server, PostgreSQL, `genai run --executor pool` with git, DVC an
 are Prefect's own as far as the server can tell, but simulated in one process (size_workers.py), as 100 real ones do not
 fit on one machine. All share its cores, so a real site is quicker. The numbers of calls are those of a real one.
 
-Printed per size: seconds to plan, of the whole run, and until the first and the last job were handed out; processor
-seconds of each part; calls to the API per stage, by caller and route.
+Printed per size: what workers without jobs cost; seconds to plan, of the whole run, and until the first and the last
+job were handed out; processor seconds of each part; calls to the API per stage, by caller and route.
 """
 
 import argparse
@@ -20,27 +20,25 @@ import socket
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
-import psutil
 from ruamel.yaml import YAML
 
 from benchmarks.scale_out_machines import POOL, ROOT, set_value
 from benchmarks.size_database import started_postgres
 from benchmarks.size_server import PATH
+from benchmarks.size_usage import Usage, sampled
 from flows.services.api import Api, ApiError
 from tests.flows.toy_home import new_toy, own_settings, shell
 
 LAYERS = 4  # of stages that wait for those before them
 CREATED = "POST /deployments/{id}/create_flow_run"
 START_S = 300.0
-SAMPLE_S = 1.0
+WAITING_S = 30.0
 
 Calls = dict[tuple[str, str], tuple[int, float]]  # by caller and route: calls, seconds
 
@@ -74,65 +72,6 @@ def workspace_of(folder: Path, stages: int) -> Path:
     set_value(workspace, "compute", "accelerator", "cpu")
     shell(workspace, "git add -A && git commit -q -m stages && git push -q origin HEAD:main")
     return workspace
-
-
-@dataclass
-class Usage:
-    """What each part has used so far: processor seconds, and the most memory and threads of the coordinator.
-
-    parts: process ids, each with its children. A child's seconds are kept when it has ended.
-    """
-
-    parts: dict[str, int]
-    seconds: dict[int, tuple[str, float]] = field(default_factory=dict)
-    most_mb: float = 0.0
-    most_threads: int = 0
-
-    def sample(self) -> None:
-        for part, pid in self.parts.items():
-            with suppress(psutil.Error):
-                process = psutil.Process(pid)
-                for member in (process, *process.children(recursive=True)):
-                    with suppress(psutil.Error):
-                        times = member.cpu_times()
-                        self.seconds[member.pid] = part, times.user + times.system
-                if part == "coordinator":
-                    self.most_mb = max(self.most_mb, process.memory_info().rss / 1e6)
-                    self.most_threads = max(self.most_threads, process.num_threads())
-
-    def of(self, part: str) -> float:
-        return sum(seconds for name, seconds in self.seconds.values() if name == part)
-
-
-@dataclass
-class HandedOut:
-    """When the first and the last job was created at the server, in seconds since the command began."""
-
-    first: float = 0.0
-    last: float = 0.0
-    jobs: int = 0
-
-
-@contextmanager
-def sampled(usage: Usage, jobs: Callable[[], int], began: float) -> Iterator[HandedOut]:
-    """Sample while the body runs. jobs: how many were handed out so far."""
-    over, handed = threading.Event(), HandedOut()
-
-    def keep() -> None:
-        while not over.wait(SAMPLE_S):
-            usage.sample()
-            with suppress(OSError):
-                if (count := jobs()) > handed.jobs:
-                    handed.last, handed.jobs = time.monotonic() - began, count
-                    handed.first = handed.first or handed.last
-
-    thread = threading.Thread(target=keep, daemon=True)
-    thread.start()
-    try:
-        yield handed
-    finally:
-        over.set()
-        thread.join()
 
 
 def started(stack: ExitStack, command: list[str], log: Path, variables: dict[str, str]) -> "subprocess.Popen[bytes]":
@@ -214,9 +153,24 @@ class Site:
             time.sleep(0.5)
 
 
+def show_waiting(site: Site) -> None:
+    """Print what the workers cost while there are no jobs."""
+    before, first, began = Usage(dict(site.parts)), calls(site.api), time.monotonic()
+    before.sample()
+    time.sleep(WAITING_S)
+    after, passed = Usage(dict(site.parts)), time.monotonic() - began
+    after.sample()
+    made = sum(count for count, _ in calls(site.api).values()) - sum(count for count, _ in first.values())
+    busy = {part: (after.of(part) - before.of(part)) / passed for part in site.parts}
+    print(f"  workers without jobs: {made / passed:.1f} calls a second; busy", end=" ")
+    print(", ".join(f"{part} {share:.0%}" for part, share in busy.items()), flush=True)
+
+
 def measure(site: Site, workspace: Path, stages: int, workers: int) -> None:
     """Run the pipeline and print what it took."""
     variables = {"PREFECT_API_URL": site.api, "PREFECT_HOME": str(site.folder / "coordinator")}
+    print(f"{stages} stages, {workers} workers")
+    show_waiting(site)
     plan_s = planning_s(workspace, variables)
     idle = Usage(dict(site.parts))
     idle.sample()

@@ -3,9 +3,9 @@
     python -m benchmarks.size_workers --workers 100 --seconds 30 --workspace FOLDER
 
 Each is Prefect's own process worker, with its own polling, heartbeats, connections and states. Only the process that it
-would start for a job is simulated: an asyncio task sends the calls that such a process makes (`SimulatedJob`; their
-numbers were counted with a real worker, `--calibrate` of scale_out_size.py), waits so many seconds, and makes a result
-that the coordinator accepts. 100 real ones would need 100 x 0.3 GB and cores for their imports.
+would start for a job is simulated: an asyncio task sends the calls that such a process makes (`SimulatedJob`), waits so
+many seconds, and makes a result that the coordinator accepts. The calls are those that the same server counted of a
+real worker with the toy pipeline. 100 real ones would need 100 x 0.3 GB, and cores for their imports.
 """
 
 import argparse
