@@ -152,7 +152,8 @@ def dvc_stages(repo: "Repo") -> list[tuple["Stage", list["Stage"]]]:
     position = {stage: number for number, stage in enumerate(repo.index.stages)}
     layers = nx.topological_generations(graph.reverse(copy=True))
     ordered = [stage for layer in layers for stage in sorted(layer, key=position.__getitem__)]
-    return [(stage, sorted(graph.successors(stage), key=ordered.index)) for stage in ordered]
+    rank = {stage: number for number, stage in enumerate(ordered)}
+    return [(stage, sorted(graph.successors(stage), key=rank.__getitem__)) for stage in ordered]
 
 
 def stage_name(stage: "Stage") -> str:

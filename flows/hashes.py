@@ -27,6 +27,9 @@ class Contents:
         self._restored: dict[Path, Files] = {}
         self._restored_hashes: set[str] = set()
         self._unknown: set[Path] = set()
+        # The folders above them: a pipeline may have thousands of outputs, so no dependency is compared with each.
+        self._above_restored: set[Path] = set()
+        self._above_unknown: set[Path] = set()
 
     @property
     def restored_hashes(self) -> frozenset[str]:
@@ -35,22 +38,27 @@ class Contents:
 
     def mark_unknown(self, outs: Iterable["Output"]) -> None:
         """Mark the outputs of a stage that will run: their contents are unknown."""
-        self._unknown.update(Path(out.fs_path) for out in outs)
+        for out in outs:
+            path = Path(out.fs_path)
+            self._unknown.add(path)
+            self._above_unknown.update(path.parents)
 
     def is_known(self, dep: "Output") -> bool:
-        return not any(_overlap(Path(dep.fs_path), path) for path in self._unknown)
+        path = Path(dep.fs_path)
+        return path not in self._above_unknown and self._unknown.isdisjoint((path, *path.parents))
 
     def hash_of(self, dep: "Output") -> str | None:
         """The md5 that DVC will compute for a known dependency; None if it is missing."""
         path = Path(dep.fs_path)
-        restored = {out: files for out, files in self._restored.items() if _overlap(path, out)}
-        if not restored:
+        for out in (path, *path.parents):  # the output itself, or something inside it
+            if out in self._restored:
+                return _digest(_below(self._restored[out], path.relative_to(out).parts))
+        if path not in self._above_restored:
             return self._disk_hash(dep)
-        for out, files in restored.items():
-            if path == out or out in path.parents:  # the output itself, or something inside it
-                return _digest(_below(files, path.relative_to(out).parts))
         files = self._disk_files(dep)
-        for out, restored_files in restored.items():  # a folder that contains outputs
+        for out, restored_files in self._restored.items():  # a folder that contains outputs
+            if path not in out.parents:
+                continue
             prefix = out.relative_to(path).parts
             files = {key: md5 for key, md5 in files.items() if key[: len(prefix)] != prefix}
             files.update({prefix + key: md5 for key, md5 in restored_files.items()})
@@ -87,7 +95,9 @@ class Contents:
         return True
 
     def _will_be_restored(self, out: "Output") -> None:
-        self._restored[Path(out.fs_path)] = _files_of(out)
+        path = Path(out.fs_path)
+        self._restored[path] = _files_of(out)
+        self._above_restored.update(path.parents)
         self._restored_hashes.add(out.hash_info.value)
 
     def in_cache(self, md5: str) -> bool:
@@ -215,7 +225,3 @@ def _digest(files: Files) -> str | None:
     if () in files:
         return files[()]
     return folder_hash({"/".join(key): md5 for key, md5 in files.items()}) if files else None
-
-
-def _overlap(one: Path, other: Path) -> bool:
-    return one == other or one in other.parents or other in one.parents

@@ -8,6 +8,7 @@ be decided too. Below a stage that will run, nothing is known until it has run.
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
@@ -56,7 +57,11 @@ class Plan:
     stages: tuple[StagePlan, ...]
 
     def __getitem__(self, stage: str) -> StagePlan:
-        return next(entry for entry in self.stages if entry.stage == stage)
+        return self._by_name[stage]
+
+    @cached_property
+    def _by_name(self) -> dict[str, StagePlan]:
+        return {entry.stage: entry for entry in self.stages}
 
     @property
     def nothing_to_do(self) -> bool:

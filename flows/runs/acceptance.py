@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from dvc.stage import Stage
 
 MAX_NAMED = 3
+_NOT_WRITTEN = "this checkout cannot be written: "
 PATIENCE_S = 120.0  # if `genai data add` takes longer, the next `genai run` restores the results
 
 # The hash at each output's path when the run was planned; None: nothing was there.
@@ -56,16 +57,22 @@ def accept(workspace: Path, place: Path, results: Iterable[tuple[Result, Before]
             stages = {stage_name(stage): stage for stage, _ in dvc_stages(repo)}
             for result, before in given:
                 try:
-                    verdict = _accept(repo, stages, place, result, before)
+                    verdict = _accept(stages, place, result, before)
                 except (DvcException, OSError) as error:
-                    verdict = Verdict(result.job.stage, f"this checkout cannot be written: {one_line(error)}")
+                    verdict = Verdict(result.job.stage, f"{_NOT_WRITTEN}{one_line(error)}")
                 verdicts.append(verdict)
+            try:
+                _write_entries(repo, [stages[verdict.stage] for verdict in verdicts if verdict.reason is None], place)
+            except (DvcException, OSError) as error:
+                why = f"{_NOT_WRITTEN}{one_line(error)}"
+                verdicts = [Verdict(verdict.stage, verdict.reason or why) for verdict in verdicts]
     except (GraphError, ConfigError, OSError) as error:
         reason = f"this checkout cannot be read: {one_line(error)}"
     return verdicts + [Verdict(result.job.stage, reason) for result, _ in given[len(verdicts) :]]
 
 
-def _accept(repo: "Repo", stages: Mapping[str, "Stage"], place: Path, result: Result, before: Before) -> Verdict:
+def _accept(stages: Mapping[str, "Stage"], place: Path, result: Result, before: Before) -> Verdict:
+    """Lay out the outputs of a result that may come into the workspace; its entry is not written yet."""
     name = result.job.stage
     stage = stages.get(name)
     if stage is None:
@@ -85,7 +92,6 @@ def _accept(repo: "Repo", stages: Mapping[str, "Stage"], place: Path, result: Re
             out.ignore()
         else:
             _copy(place / path_of(out), Path(out.fs_path))
-    _write_entry(repo, stage, place)
     return Verdict(name, None)
 
 
@@ -131,17 +137,23 @@ def _copy(source: Path, target: Path) -> None:
     os.replace(new, target)
 
 
-def _write_entry(repo: "Repo", stage: "Stage", place: Path) -> None:
-    """Write dvc.lock atomically: DVC truncates the file first, so a kill would leave it empty."""
+def _write_entries(repo: "Repo", stages: list["Stage"], place: Path) -> None:
+    """Write the stages' entries atomically: DVC truncates dvc.lock first, so a kill would leave it empty.
+
+    All entries at once: to read and write the file takes seconds if a pipeline has a thousand stages.
+    """
     from dvc.dvcfile import Lockfile
 
-    path = Path(stage.path).with_suffix(".lock")
-    with tempfile.TemporaryDirectory(dir=place) as folder:  # removed with the run's checkout if the run is killed
-        new = Path(folder) / path.name
-        if path.is_file():
-            shutil.copyfile(path, new)
-        Lockfile(repo, str(new)).dump(stage)
-        os.replace(new, path)
+    by_path: dict[Path, list[Stage]] = {}
+    for stage in stages:
+        by_path.setdefault(Path(stage.path).with_suffix(".lock"), []).append(stage)
+    for path, own in by_path.items():
+        with tempfile.TemporaryDirectory(dir=place) as folder:  # removed with the run's checkout if the run is killed
+            new = Path(folder) / path.name
+            if path.is_file():
+                shutil.copyfile(path, new)
+            Lockfile(repo, str(new)).dump_stages(own)
+            os.replace(new, path)
 
 
 def _listed(names: list[str]) -> str:

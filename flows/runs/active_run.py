@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import Any
 
 from flows.dvc_lock import LOCK_FILE
@@ -156,8 +156,16 @@ class Acceptance:
         self._thread.join()
 
     def _work(self) -> None:
-        while (result := self._queue.get()) is not None:
-            self._try([result])
+        """Accept what has come meanwhile together: the larger the pipeline, the longer it takes to read it."""
+        is_over = False
+        while not is_over:
+            came = [self._queue.get()]
+            with suppress(Empty):
+                while True:
+                    came.append(self._queue.get_nowait())
+            is_over = None in came
+            if results := [result for result in came if result is not None]:
+                self._try(results)
 
     def _try(self, results: list[Result]) -> None:
         by_stage = {result.job.stage: result for result in results}

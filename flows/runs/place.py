@@ -52,6 +52,7 @@ class Place:
             if stage.cmd and not stage.changed_stage() and all(item.hash_info for item in (*stage.deps, *stage.outs))
         }
         self._laid_out: set[str] = set()
+        self._unwritten: list[Stage] = []  # their entries are not in dvc.lock yet
 
     def job(self, run: str, snapshot: str, stage: str, planned: Mapping[str, str | None], attempt: int = 1) -> Job:
         """Check out and hash the stage's inputs, and return its job.
@@ -212,29 +213,41 @@ class Place:
             if not cached.outs_cached():
                 raise PlaceError(f"{job.stage}: its outputs are not complete in DVC's cache")
             cached.checkout(force=True)
-            self._set_entry(job.stage, entry)
+            # Written with others: commands run elsewhere, and with a thousand stages it takes a second. In a place of
+            # its own, nobody copies the file.
+            self._set_entry(job.stage, entry, at_once=self._workspace is None)
             if _enters_run_cache(stage):
                 save_to_run_cache(stage)
 
     def copy_lock(self, to: Path) -> None:
         """Copy the place's dvc.lock atomically, if there is one; no stage writes it meanwhile."""
         with self._lock:
+            if self._unwritten:
+                self._write_entries()
             if not (self.folder / LOCK_FILE).is_file():
                 return
             new = to.with_name(f".{to.name}.new")
             shutil.copyfile(self.folder / LOCK_FILE, new)
             os.replace(new, to)
 
-    def _set_entry(self, name: str, entry: LockEntry) -> None:
-        """Record the entry for the stage, in memory and in the place's dvc.lock."""
+    def _set_entry(self, name: str, entry: LockEntry, *, at_once: bool = True) -> None:
+        """Record the entry for the stage, in memory and in the place's dvc.lock; later if not `at_once`."""
         from dvc.stage.loader import StageLoader
 
         stage = self._stages[name]
         StageLoader.fill_from_lock(stage, dict(entry))
         stage.cmd_changed = False
-        stage.dump(update_pipeline=False)
+        self._unwritten.append(stage)
+        if at_once:
+            self._write_entries()
         self._recorded[name] = entry
         self._laid_out.add(name)
+
+    def _write_entries(self) -> None:
+        for path in dict.fromkeys(stage.path for stage in self._unwritten):
+            own = [stage for stage in self._unwritten if stage.path == path]
+            own[0].dvcfile.dump_stages(own, update_pipeline=False)
+        self._unwritten.clear()
 
     def _check_out_inputs(self, stage: str) -> None:
         """Check out the outputs of all upstream stages, as a task may read undeclared ones, and its data sources."""

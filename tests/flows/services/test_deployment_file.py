@@ -66,21 +66,30 @@ def test_faults_that_would_appear_only_when_a_run_starts(checkout: Path, old: st
         check_deployments(checkout)
 
 
-@pytest.mark.parametrize("name", ["docker", "kubernetes"])
+TEMPLATES = ["docker", "docker.jobs", "kubernetes", "kubernetes.jobs"]
+
+
+@pytest.mark.parametrize("name", TEMPLATES)
 def test_prefect_accepts_the_work_pools_template(name: str) -> None:
     from prefect.client.schemas.actions import WorkPoolCreate
 
     template = json.loads((ROOT / f"deployments/{name}.json").read_text())
-    pool = WorkPoolCreate(name=name, type=name, base_job_template=template)  # every placeholder has its variable
+    kind = name.partition(".")[0]
+    pool = WorkPoolCreate(name=name, type=kind, base_job_template=template)  # every placeholder has its variable
     used = _placeholders(template["job_configuration"])
     assert used == set(template["variables"]["properties"])
     assert all(value.get("description") for value in template["variables"]["properties"].values())
     assert pool.base_job_template == template
 
 
-def test_kubernetes_job_is_valid() -> None:
-    template = json.loads((ROOT / "deployments/kubernetes.json").read_text())
+@pytest.mark.parametrize("name", ["kubernetes", "kubernetes.jobs"])
+def test_kubernetes_job_is_valid(name: str) -> None:
+    """As far as the locked packages can tell; benchmarks/kubernetes_templates.py checks it with Kubernetes' schema."""
+    template = json.loads((ROOT / f"deployments/{name}.json").read_text())
     job = template["job_configuration"]["job_manifest"]
+    pod = job["spec"]["template"]["spec"]
+    assert (pod["parallelism"], pod["completions"]) == (1, 1), "Prefect's worker refuses a Job without them there"
+    assert pod["containers"][0]["name"] == "prefect-job", "nor does it accept another name"
     assert (job["apiVersion"], job["kind"], job["spec"]["template"]["spec"]["restartPolicy"]) == (
         "batch/v1",
         "Job",
@@ -92,8 +101,27 @@ def test_kubernetes_job_is_valid() -> None:
     assert {str(security[key]) for key in ("runAsUser", "runAsGroup", "fsGroup")} == {uid}
     (container,) = job["spec"]["template"]["spec"]["containers"]
     mounts = {mount["name"] for mount in container["volumeMounts"]}
-    assert mounts == {volume["name"] for volume in job["spec"]["template"]["spec"]["volumes"]}
+    volumes = pod["volumes"] if name == "kubernetes" else template["variables"]["properties"]["volumes"]["default"]
+    assert mounts == {volume["name"] for volume in volumes}
     assert job["spec"]["backoffLimit"] == 0, "Prefect and DVC go on where a run ended; Kubernetes would begin it twice"
+
+
+def test_a_job_in_a_container_needs_no_checkout() -> None:
+    """The image has the code at /srv/genai, and the place of the jobs is on a volume."""
+    image = (ROOT / "deployments/Dockerfile").read_text()
+    (home,) = re.findall(r"GENAI_WORKER_HOME=(\S+)", image)
+    assert {f"COPY {name} /srv/genai/{name}" for name in ("flows", "tasks", "genai_core")} <= set(image.splitlines())
+    docker, kubernetes = (
+        json.loads((ROOT / f"deployments/{name}.jobs.json").read_text()) for name in ("docker", "kubernetes")
+    )
+    (volume,) = docker["variables"]["properties"]["volumes"]["default"]
+    assert volume.partition(":")[2] == home
+    (container,) = kubernetes["job_configuration"]["job_manifest"]["spec"]["template"]["spec"]["containers"]
+    mounts = {mount["name"]: mount["mountPath"] for mount in container["volumeMounts"]}
+    assert mounts == {"worker": home, "shared-memory": "/dev/shm"}
+    volumes = kubernetes["variables"]["properties"]["volumes"]["default"]
+    assert {volume["name"] for volume in volumes} == set(mounts)
+    assert "/srv/genai" not in json.dumps([docker["job_configuration"], kubernetes["job_configuration"]])
 
 
 def test_compose_file_is_consistent() -> None:
