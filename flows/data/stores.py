@@ -133,10 +133,10 @@ def opened_remote(
     """
     from dvc.config import RemoteConfigError
 
-    if not leaves_no_trace:
-        keep_indexes_private(workspace)
     with ExitStack() as stack:
         repo = stack.enter_context(open_repo(workspace, leaves_no_trace=leaves_no_trace))
+        if not leaves_no_trace and _has_made_private(repo):
+            repo = stack.enter_context(open_repo(workspace))  # it reads the setting when it is opened
         stack.enter_context(_without_index(Path(repo.site_cache_dir) / "index"))
         names = list(repo.config["remote"])
         if remote is None and not repo.config["core"].get("remote"):
@@ -196,15 +196,21 @@ def keep_indexes_private(workspace: Path) -> None:
 
     DVC's default folder is writable for every user of the machine, and the indexes contain pickles.
     """
+    with open_repo(workspace) as repo:
+        _has_made_private(repo)
+
+
+def _has_made_private(repo: "Repo") -> bool:
+    """Do what `keep_indexes_private` does. Return whether the settings have changed."""
     from dvc import env
 
-    with open_repo(workspace) as repo:
-        if os.environ.get(env.DVC_SITE_CACHE_DIR) or repo.config["core"].get("site_cache_dir"):
-            return
-        folder = Path(repo.tmp_dir) / "site"
-        folder.mkdir(mode=0o700, exist_ok=True)
-        with edited_config(repo.config, "local") as settings:
-            settings["core"]["site_cache_dir"] = str(folder)
+    if os.environ.get(env.DVC_SITE_CACHE_DIR) or repo.config["core"].get("site_cache_dir"):
+        return False
+    folder = Path(repo.tmp_dir) / "site"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    with edited_config(repo.config, "local") as settings:
+        settings["core"]["site_cache_dir"] = str(folder)
+    return True
 
 
 def _check_remote_name(repo: "Repo", remote: str | None) -> None:

@@ -29,11 +29,13 @@ class RemoteCheckpoints:
 
     def __init__(self, store: "HashFileDB", key: str, folder: Path) -> None:
         self._files, self._folder = OwnFiles(store, f"{FOLDER}/{key}"), folder
+        self._may_be_there = True
 
     def fetch(self) -> int:
         """Fetch what is not here, and return the number of files. Raises UnreachableError."""
-        fetched = 0
-        for name, size in self._files.sizes().items():
+        fetched, there = 0, self._files.sizes()
+        self._may_be_there = bool(there)
+        for name, size in there.items():
             if not _NAME.fullmatch(name):  # at an object store, the name of a file may have `..` in it
                 continue
             target = self._folder / name
@@ -73,14 +75,16 @@ class RemoteCheckpoints:
             for path in files[-1:]:
                 name = f"{run.name}/{path.name}"
                 if there.get(name) != path.stat().st_size:
+                    self._may_be_there = True
                     self._files.send(path, name)
                     there = self._files.sizes()
             if files and there.get(f"{run.name}/{files[-1].name}") == files[-1].stat().st_size:
                 self._delete_old(run.name, {path.name for path in files}, there)
 
     def delete(self) -> None:
-        """Delete all: the job has its result."""
-        self._files.delete_all()
+        """Delete all: the job has its result. Without a request if there was nothing, and nothing was sent."""
+        if self._may_be_there:
+            self._files.delete_all()
 
     def _tried(self, say: Callable[[str], None]) -> None:
         try:

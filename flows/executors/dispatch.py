@@ -5,13 +5,14 @@ An executor makes an order of each job, has it executed, and hands in the outcom
 
 import secrets
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
 
+from flows.data.kept_remote import SharedRemote
 from flows.data.objects import RemoteError, UnreachableError
-from flows.data.outputs import Moved, StoredOutput, fetch_outputs, patiently, send_outputs
+from flows.data.outputs import StoredOutput, fetch_outputs, patiently, send_outputs
 from flows.data.stores import opened_remote
 from flows.executors.executor import CommandFailed
 from flows.executors.holding import held_at_remote
@@ -49,17 +50,22 @@ class Dispatch:
         self._place, self._address, self._variables = place, address, dict(variables)
         self._software: Software = this_software(place.folder)
         self._project = prefix_of(place.folder)
+        self._remote = SharedRemote(place.folder)
         self._attempts: dict[str, int] = {}
         self._at_remote: set[StoredOutput] = set()
         self._lock = threading.Lock()
+
+    def close(self) -> None:
+        self._remote.close()
 
     def known(self, job: Job, say: Callable[[str], None]) -> Result | None:
         """The job's result, if an earlier attempt has left it at the DVC remote; its outputs are in the place then.
 
         Of a coordinator that died, or of a worker that was given up. say: as in `order`. Raises RemoteError.
         """
-        with opened_remote(self._place.folder, None) as (_, store):
-            outcome = patiently(lambda: OpenResults(store, job.run).find(key_of(job)), say)
+        outcome = patiently(
+            lambda: self._remote.use(lambda _, store: OpenResults(store, job.run).find(key_of(job))), say
+        )
         if outcome is None:
             return None
         try:
@@ -112,7 +118,7 @@ class Dispatch:
         if outcome.entry is None:
             raise CommandFailed(outcome.failure, retryable=outcome.retryable)
         made = self._place.named(outcome.entry, job.stage)
-        patiently(lambda: self._moved(fetch_outputs, made), say)
+        patiently(lambda: self._remote.use(lambda repo, store: fetch_outputs(repo, store, made)), say)
         self._place.take(job, outcome.entry)
         with self._lock:
             self._at_remote.update(made)
@@ -125,13 +131,10 @@ class Dispatch:
         with self._lock:
             missing = whole - self._at_remote
         if missing:
-            patiently(lambda: self._moved(send_outputs, sorted(missing, key=lambda output: output.path)), say)
+            outputs = sorted(missing, key=lambda output: output.path)
+            patiently(lambda: self._remote.use(lambda repo, store: send_outputs(repo, store, outputs)), say)
             with self._lock:
                 self._at_remote.update(missing)
-
-    def _moved(self, move: Callable[..., Moved], outputs: Iterable[StoredOutput]) -> Moved:
-        with opened_remote(self._place.folder, None) as (repo, store):
-            return move(repo, store, outputs)
 
 
 @contextmanager

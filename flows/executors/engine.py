@@ -68,6 +68,7 @@ class EngineExecutor:
     def close(self) -> None:
         for _, attempt in self._left.values():  # no stage of this run waited for them
             attempt.cancel()
+        self._dispatch.close()
 
     def execute(self, stage: StageNode, job: Job, listener: Listener, held: int | None = None) -> Result:  # noqa: ARG002
         """See Executor.execute. A lost worker is no failure of the stage: another one gets the job."""

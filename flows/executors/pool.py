@@ -68,6 +68,7 @@ class PoolExecutor:
         self._watch.close()
         for run, _ in self._under_way.values():  # no stage of this run waited for them
             self._cancel(run, StateType.RUNNING)
+        self._dispatch.close()
 
     def execute(self, stage: StageNode, job: Job, listener: Listener, held: int | None = None) -> Result:  # noqa: ARG002
         """See Executor.execute. A lost worker is no failure of the stage: another one gets the job."""

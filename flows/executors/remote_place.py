@@ -13,16 +13,16 @@ import os
 import secrets
 import shutil
 import time
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager, nullcontext, suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, contextmanager, nullcontext, suppress
 from pathlib import Path
 from urllib.parse import quote
 
 from filelock import FileLock
 
+from flows.data.kept_remote import KeptRemote
 from flows.data.objects import RemoteError
 from flows.data.outputs import Moved, StoredOutput, fetch_outputs, patiently, send_outputs
-from flows.data.stores import opened_remote
 from flows.dvc_config import edited_config
 from flows.executors.checkpoints import RemoteCheckpoints
 from flows.executors.executor import Listener, NodeListener
@@ -34,7 +34,6 @@ from flows.executors.order import Node, Order, Outcome
 from flows.executors.software import differences, machine_facts, this_software
 from flows.file_lock import try_lock
 from flows.git import GitError, git
-from flows.graph import StageNode, open_repo, read_graph
 from flows.process import Processes, start_keeper
 from flows.redact import without_secrets
 from flows.resources import Resources, this_machine
@@ -69,18 +68,18 @@ def execute_order(order: Order, home: Path, listener: NodeListener, processes: P
         PlaceError: This machine's software differs, or its inputs are not those of the job.
         GitError, RemoteError: The git or the DVC remote does not answer as expected.
     """
-    with _checkout(order, home) as (folder, lock):
+    with _checkout(order, home) as (folder, lock), closing(KeptRemote(folder)) as remote:
         if found := differences(order.software, this_software(folder)):
             raise PlaceError(f"this machine has {'; '.join(found)}. A run needs the same on every machine: make setup")
-        moved = patiently(lambda: _fetch(folder, order), listener.line)
+        moved = patiently(lambda: _fetched(remote, order.reads), listener.line)
         listener.line(f"fetched {_described(moved)}")
-        with open_place(folder) as place, opened_remote(folder, None) as (_, store):
+        with open_place(folder) as place:
             place.lay_out(order.reads)
             job = _checked_job(place, order.job)
             if order.node and order.node.rank > 0:
-                stage, resources = _node(folder, job.stage), resources_of(folder)
+                stage, resources = place.node(job.stage), resources_of(folder)
                 return run_beside(place, stage, job, order, order.node, listener, processes, resources, lock)
-            checkpoints = RemoteCheckpoints(store, key_of(job), folder / CHECKPOINTS)
+            checkpoints = RemoteCheckpoints(remote.use(lambda _, store: store), key_of(job), folder / CHECKPOINTS)
             began = time.monotonic()
             entry = place.restore(job)
             if entry is not None:
@@ -91,14 +90,14 @@ def execute_order(order: Order, home: Path, listener: NodeListener, processes: P
                 together = _together(order.node, listener, processes)
                 executor = LocalExecutor(place, processes, resources_of(folder), order.variables, together)
                 with checkpoints.sent(listener.line):
-                    result = executor.execute(_node(folder, job.stage), job, listener, lock)
+                    result = executor.execute(place.node(job.stage), job, listener, lock)
             made = place.made(job.stage)
-            moved = patiently(lambda: _send(folder, made), listener.line)
+            moved = patiently(lambda: remote.use(lambda repo, store: send_outputs(repo, store, made)), listener.line)
             listener.line(f"sent {_described(moved)}")
             outcome = Outcome(
                 key_of(job), job.attempt, result.entry, result.ran, result.seconds, machine=machine_facts()
             )
-            patiently(lambda: OpenResults(store, job.run).add(outcome), listener.line)
+            patiently(lambda: remote.use(lambda _, store: OpenResults(store, job.run).add(outcome)), listener.line)
             with suppress(RemoteError):  # the end of the run deletes them: the job has its result
                 checkpoints.delete()
         return outcome
@@ -126,16 +125,8 @@ def resources_of(folder: Path) -> Resources:
     return Resources(this_machine(compute.accelerator), compute.stages_per_gpu, locks)
 
 
-def _fetch(folder: Path, order: Order) -> Moved:
-    if not order.reads:
-        return Moved(0, 0)
-    with opened_remote(folder, None) as (repo, store):
-        return fetch_outputs(repo, store, order.reads)
-
-
-def _send(folder: Path, made: Iterable[StoredOutput]) -> Moved:
-    with opened_remote(folder, None) as (repo, store):
-        return send_outputs(repo, store, made)
+def _fetched(remote: KeptRemote, reads: Sequence[StoredOutput]) -> Moved:
+    return remote.use(lambda repo, store: fetch_outputs(repo, store, reads)) if reads else Moved(0, 0)
 
 
 def _checked_job(place: Place, wanted: Job) -> Job:
@@ -146,11 +137,6 @@ def _checked_job(place: Place, wanted: Job) -> Job:
             "that git ignores: track them with git or DVC"
         )
     return job
-
-
-def _node(folder: Path, stage: str) -> StageNode:
-    with open_repo(folder) as repo:
-        return next(node for node in read_graph(repo).stages if node.name == stage)
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from flows.data.outputs import StoredOutput
 from flows.dvc_lock import LOCK_FILE
-from flows.graph import GraphError, dvc_stages, one_line, open_repo, path_of, stage_name
+from flows.graph import GraphError, StageNode, dvc_stages, one_line, open_repo, path_of, read_graph, stage_name
 from flows.hashes import may_be_restored, recorded_stage, run_cache_entry, save_to_run_cache
 from flows.runs.job import Job, LockEntry, changed_inputs, inputs_of, key_of
 from flows.runs.stored import UnknownReads, add_to_cache, lay_out, outputs_read, stored
@@ -86,6 +86,11 @@ class Place:
         """Whether DVC ignores folders of that name because of .dvcignore."""
         with self._lock:
             return bool(self._repo.dvcignore.is_ignored_dir(str(self.folder / name)))
+
+    def node(self, stage: str) -> StageNode:
+        """The stage as in dvc.yaml. Raises GraphError for an invalid `meta:`."""
+        with self._lock:
+            return next(node for node in read_graph(self._repo).stages if node.name == stage)
 
     def working_folder(self, stage: str) -> Path:
         """Where the stage's command runs: `wdir`, or the folder of its dvc.yaml."""

@@ -5,6 +5,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -47,8 +48,12 @@ def place(fresh: Path, bare: Path) -> Iterator[Place]:
 
 @pytest.fixture
 def dispatch(fresh: Path, place: Place) -> Iterator[Dispatch]:
-    with published_snapshot(fresh, "one", take_snapshot(fresh).commit) as address:
-        yield Dispatch(place, address, {"TOY_DIARY": str(fresh.parent / "diary")})
+    variables = {"TOY_DIARY": str(fresh.parent / "diary")}
+    with (
+        published_snapshot(fresh, "one", take_snapshot(fresh).commit) as address,
+        closing(Dispatch(place, address, variables)) as dispatch,
+    ):
+        yield dispatch
 
 
 def objects(store: Path) -> set[str]:
