@@ -2,13 +2,17 @@
 
     python -m benchmarks.engines dask          # or ray, slurm; what has to be installed: docs/machines.md
     python -m benchmarks.engines dask --kill   # a worker, in the middle of a training
+    python -m benchmarks.engines dask --chain 10    # the overhead of ten stages that do nothing
 
 It starts the cluster with two workers of two cores each, which share no disk but the git and the DVC remote. Slurm's
 nodes share the workspace, too. The pipeline runs on this machine and on the cluster, and the hashes of all outputs are
 compared; again after a change of the first stage.
+
+--chain runs stages that follow each other instead, and prints the overhead per stage with warm workers.
 """
 
 import argparse
+import itertools
 import json
 import os
 import shutil
@@ -19,7 +23,9 @@ import threading
 import time
 from pathlib import Path
 
-from benchmarks.scale_out import hashes, set_value, toy_workspace
+from benchmarks.chain import chain_workspace, measure_chain
+from benchmarks.scale_out import MODELS, hashes
+from benchmarks.scale_out_machines import set_value, toy_workspace
 from flows.data.stores import add_default_remote
 from tests.flows.executors.clusters import Cluster, dask_cluster, ray_cluster, slurm_cluster
 from tests.flows.toy_home import own_settings, shell
@@ -34,22 +40,46 @@ def main() -> None:
     parser.add_argument("engine", choices=sorted(CLUSTERS))
     parser.add_argument("--seconds", type=float, default=4.0, help="of each of four trainings")
     parser.add_argument("--kill", action="store_true", help="one run, in which a worker is killed")
+    parser.add_argument("--chain", type=int, help="measure the overhead in a chain of so many stages")
+    parser.add_argument("--repeats", type=int, default=3, help="of this measurement")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="genai-engines-") as name:
         folder = Path(name)
         os.environ.update(own_settings(folder))
         os.environ.update(PYTHONPATH=str(ROOT), TOY_DIARY=str(folder / "diary"), HOME=str(folder))
-        os.environ["TOY"] = json.dumps({f"train@model{n}": {"seconds": arguments.seconds} for n in range(4)})
-        measure(folder, arguments.engine, kills=arguments.kill)
+        os.environ["TOY"] = json.dumps({f"train@{name}": {"seconds": arguments.seconds} for name in MODELS})
+        if arguments.chain:
+            overhead(folder, arguments.engine, arguments.chain, arguments.repeats)
+        else:
+            measure(folder, arguments.engine, kills=arguments.kill)
 
 
-def measure(folder: Path, engine: str, *, kills: bool) -> None:
-    workspace = toy_workspace(folder / "one")
+def overhead(folder: Path, engine: str, length: int, repeats: int) -> None:
+    workspace = chain_workspace(folder / "chain", length)
+    connect(folder, workspace)
+    shares = (0.1 + number / 1000 for number in itertools.count())
+
+    def run_changed(executor: str) -> float:
+        set_value(workspace, "data", "test_share", next(shares))  # so that all stages run
+        return run(workspace, executor)
+
+    with CLUSTERS[engine](folder) as cluster:
+        os.environ.update(cluster.variables)
+        measure_chain(run_changed, engine, folder / "diary", length, repeats)
+
+
+def connect(folder: Path, workspace: Path) -> None:
+    """Give the workspace a git and a DVC remote in the folder."""
     shell(folder, f"git init -q --bare {folder / 'origin.git'}")
     add_default_remote(workspace, str(folder / "store"))
     set_value(workspace, "compute", "accelerator", "cpu")
     shell(workspace, f"git remote add origin {folder / 'origin.git'} && git add -A && git commit -q -m connected")
     shell(workspace, "git push -q origin HEAD:main")
+
+
+def measure(folder: Path, engine: str, *, kills: bool) -> None:
+    workspace = toy_workspace(folder / "one", MODELS)
+    connect(folder, workspace)
     several = shutil.copytree(workspace, folder / "several", symlinks=True)
     alone_s = run(workspace, "local")
     print(f"one machine: {alone_s:.1f} s", flush=True)

@@ -11,6 +11,7 @@ It starts a Prefect server, an S3 server, and workers, each with its own home an
 same         one machine (`--executor local`) and the workers (`--executor pool`) make the same hashes; a second run
              and a fresh clone move nothing
 overhead     seconds per stage beyond those of one machine, in a chain of stages that do nothing
+sleep        the rate of stages that sleep, on all workers and on one
 worker       a busy worker is killed, again and again; the same hashes
 coordinator  `genai run` is killed, and a clone takes the run over; the same hashes
 nodes        a VAE on the digits on one worker and on two together, of one core each: images per second, and losses
@@ -21,6 +22,7 @@ Metrics of time (metrics/cost) and the report, which shows them, differ between 
 
 import argparse
 import csv
+import itertools
 import json
 import os
 import random
@@ -38,12 +40,15 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
+from benchmarks.chain import chain_workspace, measure_chain
 from benchmarks.scale_out_machines import (
+    POOL,
     Site,
     Worker,
     connect,
     digits_workspace,
     keep_only,
+    pool_worker,
     run,
     set_value,
     started_run,
@@ -53,9 +58,8 @@ from benchmarks.scale_out_machines import (
 )
 from tests.flows.toy_home import own_settings, shell
 
-PARTS = ("same", "overhead", "worker", "coordinator", "nodes", "training")
+PARTS = ("same", "overhead", "worker", "coordinator", "sleep", "nodes", "training")
 MODELS = [f"model{number}" for number in range(4)]
-CHAIN = 3  # stages that follow each other in a toy pipeline: prepare, train, select
 TIMED = ("metrics/cost/", "reports")  # outputs that show how long something took
 MOVED = re.compile(r"^(fetched|sent) ([\d,]+) objects", re.MULTILINE)
 
@@ -104,7 +108,8 @@ class Measurement:
 
     def __init__(self, site: Site, arguments: argparse.Namespace, stack: ExitStack) -> None:
         self._site, self._arguments, self._stack = site, arguments, stack
-        self._toy: dict[str, Any] = {f"train@{name}": {"seconds": arguments.seconds} for name in MODELS}
+        sleepers = {f"train@s{n}": {"seconds": arguments.sleep_s} for n in range(arguments.sleeps * arguments.workers)}
+        self._toy: dict[str, Any] = {f"train@{name}": {"seconds": arguments.seconds} for name in MODELS} | sleepers
         self._is_toy = arguments.pipeline == "toy"
         self._workers: list[Worker] = []
         self._origin = site.folder / "origin.git"
@@ -129,18 +134,39 @@ class Measurement:
         self._compare(one, clone)
 
     def overhead(self) -> None:
-        """The first runs are not counted: the workers make their clones."""
-        workspace = toy_workspace(self._site.folder / "chain", ["quick"])
+        length = self._arguments.chain
+        workspace = chain_workspace(self._site.folder / "chain", length)
         connect(workspace, self._origin)
-        seconds: dict[str, list[float]] = {"local": [], "pool": []}
-        for number in range(2 * self._arguments.repeats + 2):
-            executor = ("local", "pool")[number % 2]
-            set_value(workspace, "data", "test_share", 0.1 + number / 100)  # so that all stages run
-            seconds[executor].append(self._run(workspace, "--executor", executor))
-        local, pool = seconds["local"][1:], seconds["pool"][1:]
-        beyond = [(p - one) / CHAIN for one, p in zip(local, pool, strict=True)]
-        print(f"a chain of {CHAIN} stages that do nothing, s: one machine {shown(local)}; pool {shown(pool)}")
-        print(f"  overhead per stage: {shown(beyond)} s", flush=True)
+        shares = (0.1 + number / 1000 for number in itertools.count())
+
+        def run_changed(executor: str) -> float:
+            set_value(workspace, "data", "test_share", next(shares))  # so that all stages run
+            return self._run(workspace, "--executor", executor)
+
+        measure_chain(run_changed, "pool", self._site.folder / "diary", length, self._arguments.repeats)
+
+    def sleep(self) -> None:
+        """The rate of stages that only sleep: one worker of a pool of its own, then all others."""
+        each, count = self._arguments.sleeps, self._arguments.workers
+        alone = self._start("alone", "alone")
+        wait_until_online(self._site, 1, "alone")
+        one = self._sleeping("alone", each)
+        alone.kill()
+        several = self._sleeping(POOL, each * count)
+        print(f"stages that sleep {self._arguments.sleep_s:g} s, from the first to the last:")
+        print(f"  {each} on one worker {one:.1f} s; {each * count} on {count} workers {several:.1f} s")
+        print(f"  rate of {count} workers: {one / several:.3f} of {count} times one", flush=True)
+
+    def _sleeping(self, pool: str, count: int) -> float:
+        """Run so many sleeping stages side by side, and return the seconds from the end of the stage before them."""
+        names = [f"s{number}" for number in range(count)]
+        workspace = toy_workspace(self._site.folder / f"sleep-{pool}", names)
+        connect(workspace, self._origin, pool)
+        began = time.time()
+        self._run(workspace, "--executor", "pool")
+        diary = self._site.folder / "diary"
+        ends = [noted(diary / stage, "end", began) for stage in ("prepare", *(f"train@{name}" for name in names))]
+        return max(ends) - ends[0]
 
     def worker(self) -> None:
         one, several = self._pair("worker", test_share=0.22)
@@ -229,8 +255,8 @@ class Measurement:
     def _pool(self, workspace: Path) -> float:
         return self._run(workspace, "--executor", "pool")
 
-    def _start(self, name: str) -> Worker:
-        worker = Worker(self._site, name, self._toy)
+    def _start(self, name: str, pool: str = POOL) -> Worker:
+        worker = Worker(self._site, name, self._toy, pool_worker(name, pool))
         self._stack.callback(_ended, worker)
         return worker
 
@@ -243,8 +269,10 @@ class Measurement:
             sys.exit(1)
 
 
-def shown(seconds: list[float]) -> str:
-    return ", ".join(f"{value:.1f}" for value in seconds)
+def noted(diary: Path, what: str, after: float) -> float:
+    """When a stage noted its start or end, since a moment."""
+    entries = [json.loads(line) for line in diary.read_text().splitlines()]
+    return next(float(entry["at"]) for entry in entries if entry["what"] == what and entry["at"] > after)
 
 
 def main() -> None:
@@ -255,6 +283,9 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=3)
     parser.add_argument("--kills", type=int, default=1, help="workers that are killed while they work")
     parser.add_argument("--repeats", type=int, default=3, help="of the measurement of the overhead")
+    parser.add_argument("--chain", type=int, default=10, help="its stages that follow each other")
+    parser.add_argument("--sleeps", type=int, default=2, help="sleeping stages per worker")
+    parser.add_argument("--sleep-s", type=float, default=60.0, help="seconds that each of them takes")
     parser.add_argument("--seconds", type=float, default=4.0, help="of each training of the toy pipeline")
     parser.add_argument("--images", type=int, default=50_000, help="of each training of the part nodes")
     parser.add_argument("--seed", type=int, default=0)

@@ -67,9 +67,9 @@ class Site:
         return [entry["Key"] for page in pages for entry in page.get("Contents", ()) if "/genai/" in entry["Key"]]
 
 
-def pool_worker(name: str) -> list[str]:
+def pool_worker(name: str, pool: str = POOL) -> list[str]:
     """The command of a Prefect process worker."""
-    return ["prefect", "worker", "start", "--pool", POOL, "--type", "process", "--limit", "1", "--name", name]
+    return ["prefect", "worker", "start", "--pool", pool, "--type", "process", "--limit", "1", "--name", name]
 
 
 def dask_worker(scheduler: Path, name: str) -> list[str]:
@@ -200,12 +200,12 @@ def digits_workspace(checkout: Path, folder: Path) -> Path:
     return folder
 
 
-def connect(workspace: Path, origin: Path) -> None:
+def connect(workspace: Path, origin: Path, pool: str = POOL) -> None:
     """A bare git repository as origin, with a branch of the workspace's name; the S3 server as DVC remote; one pool."""
     shell(origin.parent, f"git init -q --bare {origin}")
     shell(workspace, f"git remote remove origin; git remote add origin {origin}")
     shell(workspace, f"dvc remote add -q --default store s3://{BUCKET}/{workspace.name}")
-    set_value(workspace, "compute", "pools", {POOL: {"cores": 64, "memory_gb": 64.0, "gpus": 0, "place": None}})
+    set_value(workspace, "compute", "pools", {pool: {"cores": 64, "memory_gb": 64.0, "gpus": 0, "place": None}})
     set_value(workspace, "compute", "accelerator", "cpu")
     shell(workspace, f"git add -A && git commit -q -m connected && git push -q origin HEAD:{workspace.name}")
 
@@ -251,12 +251,12 @@ def run(site: Site, workspace: Path, *arguments: str, toy: dict[str, Any]) -> fl
     return time.monotonic() - began
 
 
-def wait_until_online(site: Site, count: int) -> None:
+def wait_until_online(site: Site, count: int, pool: str = POOL) -> None:
     """Return when so many workers have told the server that they are there. The first one creates the pool."""
     deadline = time.monotonic() + 180.0
     while True:
         with suppress(ApiError):
-            if len(Api(site.api).post(f"work_pools/{POOL}/workers/filter")) >= count:
+            if len(Api(site.api).post(f"work_pools/{pool}/workers/filter")) >= count:
                 return
         if time.monotonic() > deadline:
             sys.exit("the workers did not start")

@@ -217,6 +217,23 @@ def start_piped(arguments: Sequence[str], *, folder: Path, environment: Mapping[
     )
 
 
+def start_connected(arguments: Sequence[str], descriptor: int, *, folder: Path) -> "subprocess.Popen[bytes]":
+    """Start `python -m ARGUMENTS DESCRIPTOR` with that open socket, whose end is the end of the process.
+
+    It has its own session, so Ctrl-C does not reach it. Standard output and error are our standard error.
+    """
+    own = {"PYTHONDONTWRITEBYTECODE": "1", "DVC_NO_ANALYTICS": "1"}
+    return subprocess.Popen(
+        [sys.executable, "-m", *arguments, str(descriptor)],
+        cwd=folder,
+        env={**os.environ, **own},
+        stdin=subprocess.DEVNULL,
+        stdout=2,
+        pass_fds=(descriptor,),
+        start_new_session=True,
+    )
+
+
 def start_keeper(script: Path, *arguments: str) -> "subprocess.Popen[bytes]":
     """Start a small script that outlives this process, to clean up after it.
 

@@ -4,7 +4,7 @@ It holds the run as before, uses the results that are at the DVC remote, and cle
 """
 
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 from prefect import get_client
@@ -51,4 +51,5 @@ def open_home_executor(
         stack.enter_context(held_lease(client, workspace, run, current_view().note, processes.stop))
         cancel_left(client, run)
         address = stack.enter_context(published_snapshot(workspace, run, snapshot, processes.stop))
-        yield HomeExecutor(Dispatch(place, address, variables), local)
+        dispatch = stack.enter_context(closing(Dispatch(place, address, variables)))
+        yield HomeExecutor(dispatch, local)

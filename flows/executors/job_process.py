@@ -5,8 +5,9 @@
 ORDER is a file with the order. Without it, the order is the first line of standard input; the rest of standard input is
 the lifeline then: when it ends, because whoever started this process cut it or died, the stage is stopped.
 
-An event is a list [KIND, VALUE]: waits, started, line, progress, meets as in NodeListener; outcome (text of an
-Outcome); broken (why the order cannot be read, or executed); stopped (no value).
+An event is a list [KIND, VALUE]: waits, started, line, progress, meets as in NodeListener; loaded (the modules that it
+has loaded since it began, for fork_server.py); outcome (text of an Outcome); broken (why the order cannot be read, or
+executed); stopped (no value).
 
 A process of its own per job: an engine's worker lives for days, but this has the code that is installed
 now, its own environment, and can be killed.
@@ -62,7 +63,7 @@ class Events:
 def main() -> None:
     for name in THREADS:
         os.environ.pop(name, None)
-    events = Events(_own_output())
+    events, loaded = Events(_own_output()), set(sys.modules)
     processes = Processes()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: processes.stop())
@@ -79,7 +80,10 @@ def main() -> None:
     try:
         if len(sys.argv) > 1:
             order = own_order(order, Path(sys.argv[1]).parent, processes)
-        events.send("outcome", outcome_of(order, events, processes).text())
+        outcome = outcome_of(order, events, processes)
+        if new := [name for name in sys.modules if name not in loaded]:
+            events.send("loaded", new)
+        events.send("outcome", outcome.text())
     except Stopped:
         events.send("stopped")
     except Exception as error:  # a full disk, for example; the rest is in the worker's log

@@ -7,13 +7,14 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
-from flows.process import DEFAULT_GRACE_S, Piped, start_piped
+from flows.executors.forked_job import JobProcess, start_job
+from flows.process import DEFAULT_GRACE_S
 
 BATCH_S = 0.5
 LAST = ("outcome", "broken", "stopped")  # what the process itself says at its end
+LOADED = "loaded"
 # To interrupt the command and save, to send the last checkpoint, and to remove the place.
 END_S = DEFAULT_GRACE_S + 20.0
 
@@ -24,10 +25,10 @@ def run_order(order: str, is_cancelled: Callable[[], bool]) -> Iterator[str]:
     is_cancelled: asked twice a second. If the process dies without a last word, the last event is `lost` or `broken`.
     If this generator is closed or its worker dies, the process ends its stage by itself.
     """
-    process = start_piped(["flows.executors.job_process"], folder=Path("/"))
+    process = start_job()
     lines: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
     threading.Thread(target=_read, args=(process, lines), daemon=True).start()
-    ended = has_last = False
+    ended = False
     try:
         assert process.stdin is not None
         with suppress(BrokenPipeError):  # it died; its status says how
@@ -35,16 +36,20 @@ def run_order(order: str, is_cancelled: Callable[[], bool]) -> Iterator[str]:
             process.stdin.flush()
         while not ended and not is_cancelled():
             events, ended = _batch(lines)
-            has_last = has_last or any(kind in LAST for kind, _ in events)
+            for _, modules in [event for event in events if event[0] == LOADED]:
+                process.load(modules)
+            events = [event for event in events if event[0] != LOADED]
+            has_last = any(kind in LAST for kind, _ in events)
             if ended and not has_last:
                 events.append(_end(process.wait()))
+            ended = ended or has_last  # nobody waits for the end of the process
             if events:
                 yield json.dumps(events)
     finally:
         _end_process(process)
 
 
-def _read(process: Piped, lines: "queue.SimpleQueue[bytes | None]") -> None:
+def _read(process: JobProcess, lines: "queue.SimpleQueue[bytes | None]") -> None:
     assert process.stdout is not None
     with process.stdout:
         for line in process.stdout:
@@ -64,6 +69,8 @@ def _batch(lines: "queue.SimpleQueue[bytes | None]") -> tuple[list[list[Any]], b
         if line is None:
             return events, True
         events.append(json.loads(line))
+        if events[-1][0] in LAST:
+            break
     return events, False
 
 
@@ -73,7 +80,7 @@ def _end(status: int) -> list[Any]:
     return ["broken", f"its process ended with status {status}; the worker's log says why"]
 
 
-def _end_process(process: Piped) -> None:
+def _end_process(process: JobProcess) -> None:
     assert process.stdin is not None
     assert process.stdout is not None
     with suppress(BrokenPipeError):

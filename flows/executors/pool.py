@@ -25,7 +25,7 @@ from flows.executors.lease import Lease, held_lease
 from flows.executors.nodes.companions import Companions, Other, Turns
 from flows.executors.order import Order, Outcome, order_from, outcome_from
 from flows.executors.pool_deployment import deploy, starting_patience_s
-from flows.executors.pool_job import BEAT_S, SERVER_AWAY_S
+from flows.executors.pool_report import BEAT_S, SERVER_AWAY_S
 from flows.executors.pool_watch import MAX_LINES, Seen, Watch
 from flows.executors.pools import pool_for
 from flows.graph import StageNode

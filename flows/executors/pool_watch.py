@@ -19,9 +19,11 @@ from prefect.client.schemas.filters import (
 from prefect.client.schemas.objects import StateType
 from prefect.client.schemas.sorting import LogSort
 
-from flows.executors.pool_job import ARTIFACT, LOGGER
+from flows.executors.pool_report import ARTIFACT, LOGGER
 
-POLL_S = 1.0
+# The server gets no more questions than it answers in a fifth of the time: with few jobs, it is asked often.
+POLL_S, MAX_POLL_S = 0.3, 5.0
+POLL_PAUSE = 4.0  # times what the last answers took
 SLOW_S = 5.0
 MAX_LINES = 200  # the server's limit for one answer
 _ENDS = (StateType.COMPLETED, StateType.FAILED, StateType.CRASHED, StateType.CANCELLED)
@@ -89,7 +91,8 @@ class Watch:
 
     def _keep_asking(self) -> None:
         asked: float | None = None
-        while not self._over.wait(POLL_S):
+        pause_s = POLL_S
+        while not self._over.wait(pause_s):
             now = time.monotonic()
             with self._lock:
                 runs = dict(self._seen)
@@ -100,6 +103,7 @@ class Watch:
                 asked = now if time.monotonic() - now < SLOW_S else None
             except Exception:  # the server is away: silence says nothing of the workers meanwhile
                 asked = None
+            pause_s = min(max(POLL_S, POLL_PAUSE * (time.monotonic() - now)), MAX_POLL_S)
 
     def _ask(self, runs: dict[UUID, Seen], passed_s: float) -> None:
         of_these = FlowRunFilter(id=FlowRunFilterId(any_=list(runs)))

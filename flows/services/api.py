@@ -2,6 +2,7 @@
 
 import json
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,7 +15,7 @@ from genai_core import GenaiError
 # retries, too.
 _BUSY = 503
 _BUSY_WAITS_S = (0.25, 0.5, 1.0, 2.0, 4.0, 4.0)
-UNAUTHORISED = 401
+UNAUTHORISED, NOT_FOUND = 401, 404
 _AUTH_HINT = f"set {AUTH} to the server's user:password, or {URL} and {KEY} for Prefect Cloud"
 
 
@@ -44,11 +45,21 @@ class Api:
         """Raises ApiError."""
         return self._ask("POST", path, body)
 
+    def post_all(self, path: str, items: Sequence[dict[str, Any]]) -> Any:
+        """Send a list. Raises ApiError."""
+        return self._ask("POST", path, items)
+
     def put(self, path: str, **body: Any) -> Any:
         """Raises ApiError."""
         return self._ask("PUT", path, body)
 
-    def _ask(self, method: str, path: str, body: dict[str, Any] | None, timeout_s: float = 10.0) -> Any:
+    def patch(self, path: str, **body: Any) -> Any:
+        """Raises ApiError."""
+        return self._ask("PATCH", path, body)
+
+    def _ask(
+        self, method: str, path: str, body: dict[str, Any] | Sequence[dict[str, Any]] | None, timeout_s: float = 10.0
+    ) -> Any:
         headers = {"Content-Type": "application/json"} if body is not None else {}
         if self.credentials.auth:
             headers["Authorization"] = basic(self.credentials.auth)

@@ -5,14 +5,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from flows.services.api import Api, ApiError, api_at
+from flows.executors.pool_report import ARTIFACT, FLOW
+from flows.services.api import NOT_FOUND, Api, ApiError, api_at
 from flows.services.processes import read_state
 from flows.services.settings import configured_api_url
 from flows.view import describe_progress
 from genai_core.config import PARAMS_FILE, ConfigError, load_config
-
-_JOB, _REPORT = "genai-job", "genai-job"  # flow and artifact of flows/executors/pool_job.py, which imports prefect
-_NOT_FOUND = 404
 
 
 @dataclass(frozen=True)
@@ -56,7 +54,7 @@ def look_at_pools(workspace: Path) -> Pools:
         try:
             found = api.post(f"work_pools/{pool}/workers/filter")
         except ApiError as error:
-            if error.status != _NOT_FOUND:
+            if error.status != NOT_FOUND:
                 raise
             missing.append(pool)
             continue
@@ -65,13 +63,13 @@ def look_at_pools(workspace: Path) -> Pools:
 
 
 def _jobs(api: Api) -> tuple[RunningJob, ...]:
-    of_jobs = {"flows": {"name": {"any_": [_JOB]}}}
+    of_jobs = {"flows": {"name": {"any_": [FLOW]}}}
     states = {"state": {"type": {"any_": ["SCHEDULED", "PENDING", "RUNNING", "CANCELLING"]}}}
     runs = api.post("flow_runs/filter", **of_jobs, flow_runs=states, sort="START_TIME_ASC")
     if not runs:
         return ()
     wanted = {"id": {"any_": [run["id"] for run in runs]}}
-    reports = api.post("artifacts/filter", flow_runs=wanted, artifacts={"type": {"any_": [_REPORT]}})
+    reports = api.post("artifacts/filter", flow_runs=wanted, artifacts={"type": {"any_": [ARTIFACT]}})
     by_run = {report["flow_run_id"]: report["data"] for report in reports}
     return tuple(_job(run, by_run.get(run["id"]) or {}) for run in runs)
 

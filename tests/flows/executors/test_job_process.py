@@ -10,6 +10,7 @@ from typing import Any
 import psutil
 import pytest
 
+from flows.executors import forked_job
 from flows.executors.dispatch import Dispatch, published_snapshot
 from flows.executors.job_runner import run_order
 from flows.executors.order import Order, outcome_from
@@ -30,9 +31,12 @@ def order(fresh: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Order]:
     monkeypatch.setenv("GENAI_WORKER_HOME", str(fresh.parent / "home"))
     monkeypatch.setenv("TOY_DIARY", str(fresh.parent / "diary"))
     monkeypatch.setenv("OMP_NUM_THREADS", "7")  # as Ray and Dask do
+    monkeypatch.setattr(forked_job, "_server", None)
     commit = take_snapshot(fresh).commit
     with place_of(fresh) as place, published_snapshot(fresh, "one", commit) as address:
         yield ordered(Dispatch(place, address, {}), place, "prepare", commit, f"{REFS}one")
+    if forked_job._server is not None:
+        forked_job._server.close()
 
 
 def places(home: Path) -> list[Path]:
@@ -79,7 +83,8 @@ def test_it_ends_with_its_stage_when_it_is_cancelled_or_killed(
 
     batches = run_order(order.text(), lambda: False)
     assert any(began(batch) for batch in batches)
-    (child,) = [one for one in psutil.Process().children() if "flows.executors.job_process" in one.cmdline()]
+    assert forked_job._server is not None
+    (child,) = psutil.Process(forked_job._server._process.pid).children()
     os.kill(child.pid, signal.SIGKILL)
     assert json.loads(list(batches)[-1])[-1] == ["lost", "its process was ended by signal 9"]
     wait_for(lambda: not places(home), 20.0)  # the keeper's work
