@@ -8,6 +8,7 @@ from flows.executors.order import Order, Outcome
 from flows.runs.job import Job, Result
 
 MAX_LOST = 10  # workers, per job
+_NOT_STARTED = "Failed to submit flow run to infrastructure"  # a worker of Prefect says so: no such image, no memory
 NO_WORKER_S = 30.0  # then the user hears that no worker takes the job
 
 
@@ -41,6 +42,8 @@ def until_done(
             listener.line(f"lost: {why}; the training starts again from its last checkpoint")
         elif dispatch.is_current(order, outcome):
             return dispatch.take(order, outcome, listener.line)
+    if why.startswith(_NOT_STARTED):
+        raise CommandFailed(f"no worker could start it, in {MAX_LOST} attempts. {why}", retryable=False)
     raise CommandFailed(
         f"{MAX_LOST} workers were lost while they ran it, the last one so: {why}. If they ran out of memory, raise "
         "meta.memory_gb in dvc.yaml",

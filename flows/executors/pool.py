@@ -40,7 +40,6 @@ POLL_S = 0.2
 LOST_S = 6 * BEAT_S  # without a word of a running job
 SERVER_POLL_S = 2.0
 LOG_POLL_S = 1.0
-_NOT_STARTED = "Failed to submit flow run to infrastructure:"  # what a worker says, such as: no such image
 LAST_LINES_S = 5.0  # for the last lines of a log, which come after the end
 
 
@@ -167,8 +166,6 @@ class PoolExecutor:
             raise CommandFailed("its run was deleted at the server", retryable=False)
         if seen.state == StateType.CANCELLED:
             raise CommandFailed("its run was cancelled at the server", retryable=False)
-        if seen.message.startswith(_NOT_STARTED):  # its worker lives, and the next attempt would end likewise
-            raise CommandFailed(f"its worker could not start it: {seen.message.removeprefix(_NOT_STARTED).strip()}")
         if seen.state != StateType.CRASHED:
             raise CommandFailed(f"its worker could not run it: {seen.message}")
 

@@ -103,6 +103,13 @@ def test_a_lost_worker_is_another_attempt_until_there_were_ten() -> None:
     assert {share for _, share in engine.orders} == {Share(2, 0.0, 0, None)}
 
 
+def test_a_job_that_no_worker_can_start_has_no_advice_about_memory() -> None:
+    why = "Failed to submit flow run to infrastructure: ImageNotFound: no such image"  # as a worker of Prefect says it
+    engine = Written([[WORKER]], [["lost", why]] * MAX_LOST)
+    with pytest.raises(CommandFailed, match=r"no worker could start it, in 10 attempts\. .*: no such image"):
+        executed(engine)
+
+
 def test_a_training_that_lost_one_of_its_machines_is_another_attempt() -> None:
     lost = Outcome("", 1, failure="machine 2 of 2 (beta) is gone", is_lost=True).text()
     engine = Written([[WORKER]], [["outcome", lost], ["broken", "the end of this test"]])

@@ -47,6 +47,21 @@ def test_a_whole_pipeline_is_recorded_as_dvc_repro_records_it(fresh: Path, done:
     assert [entry.action for entry in plan_of(fresh, []).stages] == ["keep"] + ["restore"] * 4
 
 
+def test_results_of_other_machines_are_written_together(done: Path) -> None:
+    """In a pipeline of a thousand stages, dvc.lock takes a second to write. Whoever copies it gets all entries."""
+    with place_of(done) as place:
+        jobs = {stage: job_of(place, stage) for stage in ("prepare", "train@gan")}
+        entries = {stage: place.restore(job) for stage, job in jobs.items()}
+        lock = place.folder / "dvc.lock"
+        lock.unlink()
+        for stage, job in jobs.items():
+            place.take(job, entries[stage] or {})
+        assert not lock.exists()
+        place.copy_lock(done / "copy.lock")
+        assert {name: dict(entry) for name, entry in locked(place.folder).items()} == entries
+        assert (done / "copy.lock").read_bytes() == lock.read_bytes()
+
+
 def test_inputs_edited_during_the_command(done: Path) -> None:
     set_parameter(done, "models.gan.training.seed", 5)
     with place_of(done) as place:
