@@ -31,7 +31,7 @@ from benchmarks.scale_out_machines import POOL
 from flows.data.stores import opened_remote
 from flows.executors.open_results import OpenResults
 from flows.executors.order import Order, Outcome, order_from
-from flows.executors.pool_job import ARTIFACT, BEAT_S, LOGGER
+from flows.executors.pool_report import ARTIFACT, BEAT_S, LOGGER
 from flows.runs.job import key_of
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ class SimulatedWorker(ProcessWorker):
 
 
 class SimulatedJob:
-    """The calls of one process that runs flows/executors/pool_job.py."""
+    """The calls of one process that runs flows/services/job_run.py."""
 
     def __init__(self, client: httpx.AsyncClient, run: FlowRun, work: Work) -> None:
         self._client, self._run, self._work = client, run, work
