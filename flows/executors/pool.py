@@ -25,7 +25,7 @@ from flows.executors.lease import Lease, held_lease
 from flows.executors.nodes.companions import Companions, Other, Turns
 from flows.executors.order import Order, Outcome, order_from, outcome_from
 from flows.executors.pool_deployment import deploy, starting_patience_s
-from flows.executors.pool_job import BEAT_S, SERVER_AWAY_S
+from flows.executors.pool_job import BEAT_S
 from flows.executors.pool_watch import MAX_LINES, Seen, Watch
 from flows.executors.pools import pool_for
 from flows.graph import StageNode
@@ -39,6 +39,7 @@ from genai_core.config import PARAMS_FILE, load_config
 POLL_S = 0.2
 LOST_S = 6 * BEAT_S  # without a word of a running job
 SERVER_POLL_S = 2.0
+AWAY_S = 600.0  # a server that restarts with its machine, or is too busy; a stage may have taken hours
 LOG_POLL_S = 1.0
 _NOT_STARTED = "Failed to submit flow run to infrastructure:"  # what a worker says, such as: no such image
 LAST_LINES_S = 5.0  # for the last lines of a log, which come after the end
@@ -124,8 +125,8 @@ class PoolExecutor:
         return created.id
 
     def _patiently(self, ask: Callable[[], UUID]) -> UUID:
-        """Ask again while the server is away, for two minutes. Raises Stopped if the run is stopped meanwhile."""
-        deadline = time.monotonic() + SERVER_AWAY_S
+        """Ask again while the server is away, for some minutes. Raises Stopped if the run is stopped meanwhile."""
+        deadline = time.monotonic() + AWAY_S
         while True:
             if self._processes.stopping:
                 raise Stopped("the run was stopped before this stage began")
