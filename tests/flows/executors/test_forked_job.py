@@ -8,11 +8,12 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from types import SimpleNamespace
 
 import psutil
 import pytest
 
-from flows.executors import forked_job
+from flows.executors import fork_server, forked_job
 from flows.executors.fork_server import MARGIN_NS, LoadedCode
 from flows.executors.forked_job import JobProcess, start_job
 from tests.project import ROOT
@@ -88,7 +89,9 @@ def test_a_server_that_died_is_replaced() -> None:
 def test_code_that_has_changed_on_disk_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "a_module_of_this_test.py").write_text("")
     monkeypatch.syspath_prepend(str(tmp_path))
-    importlib.import_module("a_module_of_this_test")
+    module = importlib.import_module("a_module_of_this_test")
+    # Without those of other tests in this process, whose files may be gone.
+    monkeypatch.setattr(fork_server, "sys", SimpleNamespace(modules={module.__name__: module}))
     fresh = LoadedCode()
     fresh.note()
     assert not fresh.is_on_disk()  # it was written just before: it may have been loaded before that

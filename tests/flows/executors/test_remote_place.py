@@ -68,7 +68,8 @@ def test_two_machines_make_what_one_makes(fresh: Path, done: Path, dispatch: Dis
         assert f"{stage} did 1 steps" in heard.lines
         result = dispatch.take(order, outcome_from(outcome.text()), print)
         assert (result.ran, result.entry) == (True, locked(done)[stage])
-    assert locked(place.folder) == locked(done)
+    place.copy_lock(fresh.parent / "dvc.lock")  # entries of other machines are written together
+    assert locked(fresh.parent) == locked(done)
     assert (place.folder / "metrics/gan.json").read_bytes() == (done / "metrics/gan.json").read_bytes()
     for home in homes:  # the clone, the cache and the records stay, the places do not
         (own,) = home.iterdir()
