@@ -223,13 +223,15 @@ class Measurement:
         found: list[tuple[float, list[dict[str, str]]]] = []
         for count in (1, 2):
             workspace = digits_workspace(self._arguments.checkout, self._site.folder / f"nodes-{count}")
-            keep_only(workspace, "vae", total_images=self._arguments.images, batch_images=512)
+            # Of no effect, but without it, a worker that has trained the first one would restore that from its cache.
+            watch = {"max_rollbacks": 3 + count, "rollback_rate_factor": 0.5}
+            keep_only(workspace, "diffusion", total_images=self._arguments.images, batch_images=512, watch=watch)
             set_value(workspace, "compute", "checkpoint_every_s", 1e6)
             set_value(workspace, "compute", "num_nodes", count)
             connect(workspace, self._origin)
-            self._run(workspace, "train@vae", "--executor", "pool")
-            cost = json.loads((workspace / "metrics/cost/train@vae.json").read_text())
-            with (workspace / "plots/trained/vae/curves.csv").open() as file:
+            self._run(workspace, "train@diffusion", "--executor", "pool")
+            cost = json.loads((workspace / "metrics/cost/train@diffusion.json").read_text())
+            with (workspace / "plots/trained/diffusion/curves.csv").open() as file:
                 found.append((cost["images_per_second"], list(csv.DictReader(file))))
             print(f"{count} x 1 core: {cost['images_per_second']:,.0f} images/s", flush=True)
         (one, alone), (two, together) = found

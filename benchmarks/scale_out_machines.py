@@ -210,7 +210,7 @@ def connect(workspace: Path, origin: Path, pool: str = POOL) -> None:
     shell(workspace, f"git add -A && git commit -q -m connected && git push -q origin HEAD:{workspace.name}")
 
 
-def keep_only(workspace: Path, model: str, **training: int) -> None:
+def keep_only(workspace: Path, model: str, **training: object) -> None:
     """Leave one model, with a training that differs so, and a checkpoint every second."""
     yaml, path = YAML(), workspace / "params.yaml"
     values = yaml.load(path)
