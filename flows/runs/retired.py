@@ -33,7 +33,8 @@ def remove_retired(repo: "Repo") -> dict[str, str]:
     if not retired or like is None:
         return {}
     outs = {Path(out.fs_path) for stage in stages for out in stage.outs}
-    named = {Path(item.fs_path) for stage in stages for item in (*stage.deps, *stage.outs)}
+    # A dependency of `dvc import-db` has no path.
+    named = outs | {Path(dep.fs_path) for stage in stages for dep in stage.deps if dep.fs_path}
     named.update(folder for item in tuple(named) for folder in item.parents)
     removed = {}
     for name, entry in retired.items():
