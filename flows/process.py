@@ -23,6 +23,9 @@ _services: "list[subprocess.Popen[bytes]]" = []
 # Enough for a training to write a checkpoint of some hundred MB after a request to stop.
 DEFAULT_GRACE_S = 10.0
 
+# Of each Python process that is started for a while: no bytecode beside code that may be tracked, no reports to DVC.
+OWN_VARIABLES = {"PYTHONDONTWRITEBYTECODE": "1", "DVC_NO_ANALYTICS": "1"}
+
 
 class Stopped(Exception):
     """The process was stopped on request: by Ctrl-C, SIGTERM or a cancelled run."""
@@ -193,7 +196,7 @@ def run_module(
     processes: Processes | None = None,
 ) -> int:
     """Run `python -m ARGUMENTS` with run_command: unbuffered, without writing bytecode, without DVC's analytics."""
-    own = {"PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": "1", "DVC_NO_ANALYTICS": "1", **(environment or {})}
+    own = {"PYTHONUNBUFFERED": "1", **OWN_VARIABLES, **(environment or {})}
     command = [sys.executable, "-m", *arguments]
     return run_command(command, folder=folder, on_line=on_line, environment=own, processes=processes)
 
@@ -206,11 +209,10 @@ def start_piped(arguments: Sequence[str], *, folder: Path, environment: Mapping[
     It has its own session, so Ctrl-C does not reach it. Its end is the end of its standard input: the kernel closes
     the pipe even if this process is killed.
     """
-    own = {"PYTHONDONTWRITEBYTECODE": "1", "DVC_NO_ANALYTICS": "1"}
     return subprocess.Popen(
         [sys.executable, "-m", *arguments],
         cwd=folder,
-        env={**os.environ, **own, **(environment or {})},
+        env={**os.environ, **OWN_VARIABLES, **(environment or {})},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         start_new_session=True,
@@ -222,11 +224,10 @@ def start_connected(arguments: Sequence[str], descriptor: int, *, folder: Path) 
 
     It has its own session, so Ctrl-C does not reach it. Standard output and error are our standard error.
     """
-    own = {"PYTHONDONTWRITEBYTECODE": "1", "DVC_NO_ANALYTICS": "1"}
     return subprocess.Popen(
         [sys.executable, "-m", *arguments, str(descriptor)],
         cwd=folder,
-        env={**os.environ, **own},
+        env={**os.environ, **OWN_VARIABLES},
         stdin=subprocess.DEVNULL,
         stdout=2,
         pass_fds=(descriptor,),

@@ -33,7 +33,7 @@ from flows.runs.publication import (
     withdraw,
     withdraw_own,
 )
-from flows.runs.record import CHECKOUT, RUNS, RunRecord, read_run
+from flows.runs.record import CHECKOUT, RUNS, RunRecord, is_held, read_run
 from flows.runs.snapshot import REFS
 from flows.view import current_view
 from genai_core import GenaiError
@@ -185,11 +185,18 @@ def _delete_old(workspace: Path, remote: str, run: str) -> None:
     A completed run is still there if its process was killed before it could delete it.
     """
     others = [other for other in published_runs(workspace, remote) if other != run]
-    over = [other for other in others if (workspace / RUNS / other).is_dir() and _is_over(workspace, other)]
+    # Not those that run beside this one, such as other trials of a search.
+    over = [other for other in others if _has_ended(workspace, other) and _is_over(workspace, other)]
     for other in over:
         with suppress(GenaiError):  # it is deleted when it is old
             _clean_remote(workspace, other)
     withdraw(workspace, remote, [other for other in others if other in over or is_forgotten(other)])
+
+
+def _has_ended(workspace: Path, run: str) -> bool:
+    """Whether a run is one of this workspace, and no process of it is alive."""
+    folder = workspace / RUNS / run
+    return folder.is_dir() and not is_held(folder)
 
 
 def _resumable(workspace: Path, run: str) -> RunRecord | None:

@@ -80,7 +80,10 @@ class ForkServer:
 
     def _answer(self) -> bool:
         """Do what a message says. False if there will be no more."""
-        text, descriptors, _, _ = socket.recv_fds(self._control, MAX_MESSAGE, DESCRIPTORS)
+        try:
+            text, descriptors, _, _ = socket.recv_fds(self._control, MAX_MESSAGE, DESCRIPTORS)
+        except ConnectionError:  # it died before it read the last answer
+            return False
         if not text:
             return False
         message = json.loads(text)
@@ -92,7 +95,8 @@ class ForkServer:
         child = self._fork(message["start"], descriptors) if can_fork else None
         for descriptor in descriptors[: None if child is None else -1]:
             os.close(descriptor)
-        self._control.send(json.dumps(child).encode())
+        with suppress(ConnectionError):  # it is gone: the job sees that, and ends
+            self._control.send(json.dumps(child).encode())
         return True
 
     def _load(self, modules: Sequence[str]) -> None:

@@ -19,14 +19,25 @@ from pathlib import Path
 from typing import IO, Protocol
 
 from flows.executors.fork_server import MAX_MESSAGE
-from flows.process import Piped, start_connected, start_piped
+from flows.process import OWN_VARIABLES, Piped, start_connected, start_piped
 
 ROOT = Path("/")
-CAN_FORK = sys.platform == "linux" and hasattr(os, "pidfd_open")
 PAUSE_S = 60.0  # after a new server that has not the code on disk
 ANSWER_S = 60.0  # the server may be loading what the last job has loaded
 # Ray chooses them for each task. All others must be the same, as some are read when a module is loaded.
 _OF_A_TASK = ("CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+
+
+def _has_handles() -> bool:
+    """Whether this system has handles of processes. Kernels before Linux 5.3 and some containers have none."""
+    try:
+        os.close(os.pidfd_open(os.getpid()))
+    except (AttributeError, OSError):
+        return False
+    return True
+
+
+CAN_FORK = sys.platform == "linux" and _has_handles()
 
 _lock = threading.Lock()
 _server: "_Server | None" = None
@@ -111,7 +122,7 @@ class _Server:
         """The process of a job; None if the server cannot start it, or has older code than the disk."""
         ours, theirs = _pipes()
         try:
-            message = json.dumps({"start": dict(os.environ)}).encode()
+            message = json.dumps({"start": {**os.environ, **OWN_VARIABLES}}).encode()
             socket.send_fds(self._control, [message], theirs)
             process = json.loads(self._control.recv(MAX_MESSAGE) or b"null")
         except (OSError, ValueError):  # it died

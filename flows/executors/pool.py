@@ -84,14 +84,14 @@ class PoolExecutor:
 
         return until_done(self._dispatch, job, listener, attempt)
 
-    def _ordered(self, stage: StageNode, job: Job, listener: Listener) -> tuple[UUID, Order]:
+    def _ordered(self, stage: StageNode, job: Job, listener: Heard) -> tuple[UUID, Order]:
         """A new attempt: its flow run and its order."""
         order = self._dispatch.order(stage, job, listener.line)
-        return self._patiently(lambda: self._create(order)), order
+        return self._patiently(lambda: self._create(order), listener), order
 
     def _beside(self, order: Order, other: Other) -> Outcome:
         """Have an order for another machine of a training executed."""
-        return self._outcome(self._patiently(lambda: self._create(order)), order, other)
+        return self._outcome(self._patiently(lambda: self._create(order), other), order, other)
 
     def _outcome(self, run: UUID, order: Order, listener: Heard) -> Outcome:
         """The outcome of one attempt. Raises Lost, CommandFailed, Stopped."""
@@ -124,12 +124,13 @@ class PoolExecutor:
         )
         return created.id
 
-    def _patiently(self, ask: Callable[[], UUID]) -> UUID:
+    def _patiently(self, ask: Callable[[], UUID], listener: Heard) -> UUID:
         """Ask again while the server is away, for some minutes. Raises Stopped if the run is stopped meanwhile."""
         deadline = time.monotonic() + AWAY_S
         while True:
             if self._processes.stopping:
                 raise Stopped("the run was stopped before this stage began")
+            listener.check()
             try:
                 return ask()
             except Exception as error:

@@ -20,7 +20,8 @@ STARTING_ELSEWHERE_S = 900.0
 # first word of its command line. In a container, where the worker is not our parent, `python` is the image's.
 _FIND = 'p=`2>/dev/null tr "\\0" "\\n" </proc/$PPID/cmdline | head -n 1`'
 _OR = 'case "${p##*/}" in python*) ;; *) p=python ;; esac'
-COMMAND = shlex.join(["sh", "-c", f'{_FIND}; {_OR}; exec "$p" -m {PROCESS}'])
+_WHERE = 'case "$p" in /*) ;; */*) p=`readlink "/proc/$PPID/cwd"`/$p ;; esac'  # the job runs in another folder
+COMMAND = shlex.join(["sh", "-c", f'{_FIND}; {_OR}; {_WHERE}; exec "$p" -m {PROCESS}'])
 
 _PARAMETERS = {
     "type": "object",

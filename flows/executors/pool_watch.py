@@ -17,15 +17,16 @@ from prefect.client.schemas.filters import (
     LogFilterFlowRunId,
 )
 from prefect.client.schemas.objects import StateType
-from prefect.client.schemas.sorting import LogSort
+from prefect.client.schemas.sorting import ArtifactSort, LogSort
 
 from flows.executors.pool_report import ARTIFACT, LOGGER
 
-# The server gets no more questions than it answers in a fifth of the time: with few jobs, it is asked often.
+# After its answers, the server is left alone for POLL_PAUSE times as long: with few jobs, it is asked often.
 POLL_S, MAX_POLL_S = 0.3, 5.0
-POLL_PAUSE = 4.0  # times what the last answers took
+POLL_PAUSE = 4.0
 SLOW_S = 5.0
 MAX_LINES = 200  # the server's limit for one answer
+MAX_RUNS = MAX_LINES // 2  # in one question: a run may have more than one report
 _ENDS = (StateType.COMPLETED, StateType.FAILED, StateType.CRASHED, StateType.CANCELLED)
 
 
@@ -97,7 +98,7 @@ class Watch:
             with self._lock:
                 runs = dict(self._seen)
             try:
-                for batch in _batches(runs, MAX_LINES):
+                for batch in _batches(runs, MAX_RUNS):
                     self._ask(batch, now - asked if asked is not None else 0.0)
                 # Prefect's client repeats a request for a minute: the server was away meanwhile.
                 asked = now if time.monotonic() - now < SLOW_S else None
@@ -112,9 +113,12 @@ class Watch:
         reports = self._client.read_artifacts(
             artifact_filter=ArtifactFilter(type=ArtifactFilterType(any_=[ARTIFACT])),
             flow_run_filter=of_these,
+            sort=ArtifactSort.CREATED_DESC,
             limit=MAX_LINES,
         )
-        found = {artifact.flow_run_id: artifact.data for artifact in reports if isinstance(artifact.data, dict)}
+        # A report is created again if the server's answer was lost. The process goes on with the newest.
+        oldest_first = reversed(reports)
+        found = {artifact.flow_run_id: artifact.data for artifact in oldest_first if isinstance(artifact.data, dict)}
         for answer in states:
             seen, report = runs[answer.id], found.get(answer.id, {})
             state = answer.state.type if answer.state else StateType.SCHEDULED

@@ -133,7 +133,7 @@ class SlurmEngine:
 
     def submit(self, order: Order, share: Share) -> SlurmAttempt:
         files = self._folder / secrets.token_hex(8)  # not the stage's name: Slurm expands % in the names of files
-        files.mkdir(parents=True)
+        files.mkdir(parents=True, mode=0o700)  # an order has the secret of its training
         (files / ORDER).write_text(order.text())
         script = _SCRIPT.format(python=shlex.quote(sys.executable), order=shlex.quote(str(files / ORDER)))
         nodes = _nodes(order)

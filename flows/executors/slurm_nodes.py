@@ -5,6 +5,7 @@ The first task's events are the job's. The others read in them where they meet; 
 
 import json
 import os
+import shlex
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -72,10 +73,10 @@ def srun_script(folder: Path, task: Path, cores: int, count: int) -> str:
         f"--cpus-per-task={cores}",
         "--kill-on-bad-exit=1",
         "--wait=0",
-        f"--output='{folder / EVENTS}.%t'",
-        f"--error='{folder / 'errors'}.%t'",
+        f"--output={folder / EVENTS}.%t",
+        f"--error={folder / 'errors'}.%t",
     ]
-    return f"#!/bin/sh\nexec srun {' '.join(options)} /bin/sh '{task}'\n"
+    return f"#!/bin/sh\nexec {shlex.join(['srun', *options, '/bin/sh', str(task)])}\n"
 
 
 def own_order(order: Order, folder: Path, processes: Processes) -> Order:

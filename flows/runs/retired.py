@@ -18,7 +18,8 @@ def remove_retired(repo: "Repo") -> dict[str, str]:
     """Remove what such stages have left in the checkout, and return it: path -> stage.
 
     A stage may depend on a folder that has many stages' outputs, such as models/trained. What a retired stage left
-    there would be part of the plan, but not of the run's snapshot. Only what DVC's cache has, unchanged, is removed.
+    there would be part of the plan, but not of the run's snapshot. Only what DVC's cache has, unchanged, is removed,
+    and nothing that a stage or a .dvc file still names: as an input, or as something in or around an output.
     """
     path = Path(repo.root_dir) / LOCK_FILE
     if not path.is_file():
@@ -27,15 +28,20 @@ def remove_retired(repo: "Repo") -> dict[str, str]:
     present = {stage_name(stage) for stage in stages}
     locked: Mapping[str, Any] = (parsed_yaml(path.read_bytes(), LOCK_FILE) or {}).get("stages") or {}
     retired = {name: entry for name, entry in locked.items() if name not in present and entry.get("outs")}
-    like = next((stage for stage in stages if stage.cmd), None)
+    # The entry's paths are relative to the folder in which its command ran: for this file, nearly always its own.
+    like = next((stage for stage in stages if stage.cmd and Path(stage.wdir) == path.parent), None)
     if not retired or like is None:
         return {}
-    used = {path_of(out) for stage in stages for out in stage.outs}
+    outs = {Path(out.fs_path) for stage in stages for out in stage.outs}
+    # A dependency of `dvc import-db` has no path.
+    named = outs | {Path(dep.fs_path) for stage in stages for dep in stage.deps if dep.fs_path}
+    named.update(folder for item in tuple(named) for folder in item.parents)
     removed = {}
     for name, entry in retired.items():
         for out in recorded_stage(entry, like).outs:
-            if path_of(out) not in used and _is_only_a_copy(repo, out):
-                _remove(Path(out.fs_path))
+            left = Path(out.fs_path)
+            if left not in named and outs.isdisjoint(left.parents) and _is_only_a_copy(repo, out):
+                _remove(left)
                 removed[path_of(out)] = name
     return removed
 

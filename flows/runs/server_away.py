@@ -11,7 +11,7 @@ import httpx
 from prefect import get_client
 from prefect.client.orchestration import SyncPrefectClient
 
-from flows.redact import without_secrets
+from flows.redact import redacted, without_secrets
 from genai_core import GenaiError
 
 Answer = TypeVar("Answer")
@@ -34,7 +34,9 @@ def reach(client: SyncPrefectClient, say: Callable[[str], None], is_over: Callab
     while (error := client.api_healthcheck()) is not None and not is_over():
         url = without_secrets(str(client.api_url))
         if not is_no_answer(error) or time.monotonic() > deadline:
-            raise ServerAway(f"no Prefect server answers at {url} ({error}); start it, and resume the run")
+            raise ServerAway(
+                f"no Prefect server answers at {url} ({redacted(str(error))}); start it, and resume the run"
+            )
         if not told:
             say(f"the Prefect server at {url} does not answer; waiting for it")
             told = True

@@ -59,7 +59,8 @@ def _edits(text: str, colon_end: int, node: "Node", new: str) -> Iterator[Edit]:
 def _end_of_items(node: "Node") -> int:
     """Where the last item of such a list ends. The list's own end is where the next key begins."""
     while isinstance(node.value, list):
-        node = node.value[-1]
+        last = node.value[-1]
+        node = last[1] if isinstance(last, tuple) else last
     end: int = node.end_mark.index
     return end
 

@@ -172,12 +172,12 @@ class Report:
 def state_of(api: Api, run: str) -> str | None:
     """The type of a flow run's state at the server; None if the run was deleted. Raises ApiError."""
     try:
-        state: str = api.get(f"flow_runs/{run}")["state"]["type"]
+        state: Mapping[str, str] | None = api.get(f"flow_runs/{run}")["state"]
     except ApiError as error:
         if error.status == NOT_FOUND:
             return None
         raise
-    return state
+    return state["type"] if state else None  # a run that is being deleted has none
 
 
 def patiently_asked(ask: Callable[[], Answer]) -> Answer:

@@ -182,8 +182,9 @@ def _likelihood(images: Tensor, decoded: Tensor, part: Part | None) -> tuple[Ten
     if part is None or part.batch_mean is None:
         return likelihood_std(images, decoded), 0.5
     error = _squared_error(images, decoded)
-    whole = part.batch_mean(error.detach())
-    return _std_of(whole), torch.where(whole > _SMALLEST_STD**2, 0.5 * error / whole, 0.5)
+    whole, smallest = part.batch_mean(error.detach()), _SMALLEST_STD**2
+    # Limited before the division, whose gradient at 0 is not a number, also where `where` takes the other side.
+    return _std_of(whole), torch.where(whole > smallest, 0.5 * error / whole.clamp(min=smallest), 0.5)
 
 
 def _squared_error(images: Tensor, decoded: Tensor) -> Tensor:

@@ -7,7 +7,8 @@ from genai_core.config import VaeSampling
 from genai_core.models.editing import slerp
 from genai_core.models.networks.vae.autoencoder import Posterior
 from genai_core.models.networks.vae.flow import Flow, standard_normal_log_density
-from genai_core.models.vae import build, likelihood_std, posterior_log_density
+from genai_core.models.protocol import Part
+from genai_core.models.vae import _likelihood, build, likelihood_std, posterior_log_density
 from tests.models.overfit import UNLABELLED, learn, recall, sixteen_images
 from tests.models.tiny import SHAPE, vae_recipe
 
@@ -83,6 +84,15 @@ def test_the_likelihoods_standard_deviation_is_the_most_likely_one():
 def test_a_channel_that_is_reproduced_exactly_has_a_finite_gradient():
     images, decoded = torch.zeros(2, 2, 4, 4), torch.zeros(2, 2, 4, 4, requires_grad=True)
     likelihood_std(images, decoded + torch.tensor([0.0, 1.0])[:, None, None]).log().sum().backward()
+    assert decoded.grad.isfinite().all()
+    assert decoded.grad[:, 1].abs().sum() > 0
+
+
+def test_that_is_so_in_a_part_of_a_batch_too():
+    images, decoded = torch.zeros(2, 2, 4, 4), torch.zeros(2, 2, 4, 4, requires_grad=True)
+    part = Part(0, 2, 4, batch_mean=lambda values: values)
+    std, misfit = _likelihood(images, decoded + torch.tensor([0.0, 1.0])[:, None, None], part)
+    (std.log() + misfit).sum().backward()
     assert decoded.grad.isfinite().all()
     assert decoded.grad[:, 1].abs().sum() > 0
 

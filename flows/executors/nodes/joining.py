@@ -6,13 +6,14 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from typing import Any
 
 from flows.executors.nodes.meeting import NodeLost
 from flows.executors.nodes.talk import Talk, node_variables, proof
 from flows.executors.order import Node
 from flows.process import Processes, Stopped
 
-CONNECT_S = 5.0  # to one address; several may lead nowhere from here
+CONNECT_S = 5.0  # to one address, and for its first word; several may lead nowhere from here
 TRIES_S = 60.0
 
 
@@ -54,7 +55,7 @@ def _connected(node: Node, processes: Processes) -> Talk:
         for address in node.addresses:
             with suppress(OSError):
                 talk = Talk(socket.create_connection((address, node.port), timeout=CONNECT_S))
-                asked = talk.heard(lambda: time.monotonic() > deadline) or {}
+                asked = _first_word(talk)
                 if challenge := asked.get("challenge"):
                     shown = proof(node.secret, f"{challenge} {node.rank}")
                     talk.say(rank=node.rank, proof=shown, host=socket.gethostname())
@@ -67,6 +68,12 @@ def _connected(node: Node, processes: Processes) -> Talk:
             )
         time.sleep(1.0)
     raise Stopped("stopped on request")
+
+
+def _first_word(talk: Talk) -> Mapping[str, Any]:
+    """Empty if it does not come: another service may be at that address, and say nothing."""
+    deadline = time.monotonic() + CONNECT_S
+    return talk.heard(lambda: time.monotonic() > deadline) or {}
 
 
 def _stop_at_its_end(talk: Talk, is_over: threading.Event, processes: Processes) -> None:

@@ -45,11 +45,11 @@ class Talk:
     def heard(self, is_over: Callable[[], bool]) -> dict[str, Any] | None:
         """Wait for the next line. None: the other end is gone, it said something else, or `is_over` became true."""
         while b"\n" not in self._pending:
+            if is_over():  # also if something comes, byte by byte
+                return None
             try:
                 received = self._connection.recv(4096)
             except TimeoutError:
-                if is_over():
-                    return None
                 continue
             except OSError:
                 return None

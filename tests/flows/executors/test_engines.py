@@ -30,6 +30,7 @@ pytestmark = [DVC_WARNS, pytest.mark.timeout(240)]
 
 CLUSTERS = {"dask": dask_cluster, "ray": ray_cluster, "slurm": slurm_cluster}
 # Those that the test environment has not, or that wait long for a machine that died.
+FORKS = "flows.executors.fork_server"
 ENGINES = ["dask", pytest.param("ray", marks=pytest.mark.long), pytest.param("slurm", marks=pytest.mark.long)]
 SLOW = 90.0
 
@@ -174,9 +175,10 @@ def kill_job(home: Path) -> None:
     """Kill the process of a job, as if there were no memory left."""
     for process in psutil.process_iter():
         with suppress(psutil.Error):
-            if "flows.executors.job_process" in process.cmdline() and (
-                process.environ().get("GENAI_WORKER_HOME") == str(home)
-            ):
+            command, parent = process.cmdline(), process.parent()
+            is_forked = FORKS in command and parent is not None and FORKS in parent.cmdline()
+            is_job = is_forked or "flows.executors.job_process" in command
+            if is_job and process.environ().get("GENAI_WORKER_HOME") == str(home):
                 process.kill()
 
 

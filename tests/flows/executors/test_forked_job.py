@@ -1,7 +1,9 @@
 """Processes of jobs that are forked: at once, never with old code, each with its own environment and end."""
 
+import errno
 import importlib
 import json
+import socket
 import subprocess
 import sys
 import time
@@ -14,7 +16,7 @@ import psutil
 import pytest
 
 from flows.executors import fork_server, forked_job
-from flows.executors.fork_server import MARGIN_NS, LoadedCode
+from flows.executors.fork_server import MARGIN_NS, ForkServer, LoadedCode
 from flows.executors.forked_job import JobProcess, start_job
 from tests.project import ROOT
 
@@ -103,3 +105,21 @@ def test_code_that_has_changed_on_disk_is_not_used(tmp_path: Path, monkeypatch: 
     (tmp_path / "new.py").replace(tmp_path / "a_module_of_this_test.py")
     assert not later.is_on_disk()
     del sys.modules["a_module_of_this_test"]
+
+
+def test_a_system_without_handles_of_processes_loads_the_code_for_each_job(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An old kernel, which Python does not know when it is built."""
+
+    def missing(_process: int) -> int:
+        raise OSError(errno.ENOSYS, "Function not implemented")
+
+    monkeypatch.setattr("os.pidfd_open", missing)
+    assert not forked_job._has_handles()
+
+
+def test_a_server_whose_worker_died_before_it_read_an_answer_waits_for_its_job() -> None:
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    theirs.send(b"[]")
+    ours.close()  # with something that nobody has read
+    with theirs:
+        ForkServer(theirs, LoadedCode()).serve()

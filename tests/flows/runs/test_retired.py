@@ -3,6 +3,11 @@
 from pathlib import Path
 from typing import Any
 
+import pytest
+from ruamel.yaml import YAML
+
+from flows.graph import open_repo
+from flows.runs.retired import remove_retired
 from flows.runs.run_plan import plan_run
 from tests.flows.conftest import DVC_WARNS
 from tests.project import change_parameters
@@ -32,3 +37,16 @@ def test_what_nobody_else_has_stays(done: Path) -> None:
     made.write_text("edited")
     assert plan_run(done, []).retired == {}
     assert made.read_text() == "edited"
+
+
+@pytest.mark.parametrize("use", [{"deps": ["out/train/gan"]}, {"outs": ["out/train/gan/inner"]}, {"outs": ["out"]}])
+def test_what_a_stage_still_names_stays(done: Path, use: dict[str, Any]) -> None:
+    """An input whose stage was removed, or something inside or around another output."""
+    change_parameters(done, _without_gan)
+    yaml, path = YAML(), done / "dvc.yaml"
+    pipeline = yaml.load(path)
+    pipeline["stages"] = {"new": {"cmd": "true", **use}}
+    yaml.dump(pipeline, path)
+    with open_repo(done) as repo:
+        assert "out/train/gan" not in remove_retired(repo)
+    assert (done / "out/train/gan").exists()

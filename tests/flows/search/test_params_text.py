@@ -42,6 +42,7 @@ def test_a_value_that_is_there_already_stays_as_it_is_written() -> None:
         ("a:\n  b:   # none yet\n  c: 1\n", None),
         ("a:\n  b: [[1, 2], [3]]\n", "a:\n  b: [0.5, 1]\n"),
         ("a:\n  b:\n  - - 1\n    - 2\n  - - 3\n", "a:\n  b: [0.5, 1]\n"),
+        ("a:\n  b:\n  - c: 1\n    d: 2\n", "a:\n  b: [0.5, 1]\n"),
     ],
 )
 def test_a_list_may_be_written_in_any_way(text: str, new: str | None) -> None:

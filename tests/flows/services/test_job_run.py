@@ -105,7 +105,21 @@ def test_the_command_finds_the_interpreter_of_the_worker(tmp_path: Path) -> None
     command = shlex.split(COMMAND.replace(PROCESS, "probe"))
     code = f"import subprocess; subprocess.run({command!r}, check=True)"
     environment = {**os.environ, "PYTHONPATH": str(tmp_path), "PATH": "/usr/bin:/bin"}
-    answer = subprocess.run(
-        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True, timeout=60
-    )
+    worker = [sys.executable, "-c", code]
+    answer = subprocess.run(worker, env=environment, capture_output=True, text=True, check=True, timeout=60)
     assert answer.stdout.strip() == sys.executable
+
+
+@pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="there is no /proc here")
+def test_the_worker_may_have_been_started_as_a_relative_path(tmp_path: Path) -> None:
+    """As `.venv/bin/python -m prefect worker start`; the job's own folder is another one."""
+    python = tmp_path / "bin/python3"
+    python.parent.mkdir()
+    python.write_text('#!/bin/sh\necho "$0"\n')
+    python.chmod(0o755)
+    # A shell stands for the worker. The first word of its command line is what it was started as.
+    worker = ["bin/python3", "-c", f"env -C / {COMMAND}; true"]
+    answer = subprocess.run(
+        worker, executable="/bin/sh", cwd=tmp_path, capture_output=True, text=True, check=True, timeout=60
+    )
+    assert answer.stdout.strip() == str(python)

@@ -1,5 +1,6 @@
 """How the machines of a training find each other, and end with each other. All are threads here."""
 
+import socket
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
@@ -162,3 +163,17 @@ def test_a_first_machine_that_cannot_be_reached(monkeypatch: pytest.MonkeyPatch)
     ):
         pass
     assert "secret" not in repr(node)
+
+
+def test_a_connection_on_which_bytes_trickle_in_is_cut(first: Meeting, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(meeting, "ANSWER_S", 0.2)
+    with socket.create_connection(("127.0.0.1", first.where["port"]), timeout=SOON) as connection:
+
+        def is_cut() -> bool:
+            try:
+                connection.send(b"x")
+            except ConnectionError:
+                return True
+            return False
+
+        wait_for(is_cut, SOON)
