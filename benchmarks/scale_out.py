@@ -277,7 +277,7 @@ def noted(diary: Path, what: str, after: float) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS[:-2])
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS[:-3])
     parser.add_argument("--pipeline", choices=["toy", "digits"], default="toy")
     parser.add_argument("--checkout", type=Path, help="where the demo has run: for the digits")
     parser.add_argument("--workers", type=int, default=3)

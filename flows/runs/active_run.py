@@ -175,6 +175,10 @@ class Acceptance:
             self._place.copy_lock(self._folder / LOCK_FILE)
             verdicts = accept(self._workspace, self._place.folder, pairs)
         except Exception as error:  # reported; the thread continues, since later results may be accepted
+            if len(by_stage) > 1:  # the others may be accepted
+                for result in by_stage.values():
+                    self._try([result])
+                return
             verdicts = [Verdict(stage, f"{type(error).__name__}: {error}") for stage in by_stage]
         for verdict in verdicts:
             self._left.pop(verdict.stage, None)
