@@ -105,9 +105,11 @@ def workers(workspace: Path, as_json: bool) -> None:
         return
     for pool in found.missing:
         click.echo(f"{pool}: the server has no such work pool; its first worker makes it", err=True)
+    if not found.asked:
+        click.echo("compute.pools in params.yaml is empty: no work pool was looked at", err=True)
     rows = [[one.pool, one.name, one.status, f"{one.silent_s:.0f} s ago"] for one in found.workers]
     print_table(rows, ["pool", "worker", "status", "last word"])
-    if not rows:
+    if found.asked and not rows:
         click.echo("no worker has ever been there; start one: prefect worker start --pool NAME --type process")
     if found.jobs:
         click.echo()

@@ -38,8 +38,9 @@ class RunningJob:
 
 @dataclass(frozen=True)
 class Pools:
-    """workers: of all pools of compute.pools. missing: pools that the server does not know."""
+    """asked: the pools of compute.pools. workers: of all of them. missing: those that the server does not know."""
 
+    asked: tuple[str, ...]
     workers: tuple[Worker, ...]
     jobs: tuple[RunningJob, ...]
     missing: tuple[str, ...]
@@ -48,9 +49,10 @@ class Pools:
 def look_at_pools(workspace: Path) -> Pools:
     """Ask the configured server, or the one that `genai up` started. Raises ConfigError without one, ApiError."""
     api = _api(workspace)
+    asked = tuple(load_config(workspace / PARAMS_FILE).compute.pools)
     workers: list[Worker] = []
     missing: list[str] = []
-    for pool in load_config(workspace / PARAMS_FILE).compute.pools:
+    for pool in asked:
         try:
             found = api.post(f"work_pools/{pool}/workers/filter")
         except ApiError as error:
@@ -59,7 +61,7 @@ def look_at_pools(workspace: Path) -> Pools:
             missing.append(pool)
             continue
         workers += [Worker(pool, one["name"], one["status"].lower(), _ago(one["last_heartbeat_time"])) for one in found]
-    return Pools(tuple(workers), _jobs(api), tuple(missing))
+    return Pools(asked, tuple(workers), _jobs(api), tuple(missing))
 
 
 def _jobs(api: Api) -> tuple[RunningJob, ...]:

@@ -45,6 +45,9 @@ def test_a_machine_that_cannot(fresh: Path, server: Server, monkeypatch: pytest.
 
 
 def test_pools_and_their_workers(fresh: Path, server: Server) -> None:
+    answer = genai(fresh, "workers", api_url=server.url)
+    assert "compute.pools in params.yaml is empty" in answer.stderr
+    assert "no worker has ever been there" not in answer.stdout
     set_parameter(fresh, "compute.pools", {"seen": OFFER, "unknown": OFFER})
     server.post("work_pools/", name="seen", type="process")
     server.post("work_pools/seen/workers/heartbeat", name="beta")
