@@ -1,5 +1,6 @@
 """Two processes that hold one run on an engine: the one that took it over goes on, the other hears of it and ends."""
 
+from contextlib import ExitStack
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -99,3 +100,21 @@ def test_a_holder_that_nobody_replaced_hears_nothing(alpha: Path) -> None:
     with published_snapshot(alpha, run.id, run.snapshot, lambda: pytest.fail("it was not lost")):
         for _ in range(3):
             shell(alpha, "git -c gc.auto=0 ls-remote -q origin")
+
+
+def test_a_run_in_a_checkout_of_its_own_keeps_what_it_has_while_it_lives(
+    alpha: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Trials of a search run side by side; nobody could resume them by their ids."""
+    cleaned = list[str]()
+    monkeypatch.setattr(dispatch, "_clean_remote", lambda _workspace, run: cleaned.append(run))
+    trial, other = write_record(alpha, place="slot-0"), replace(RECORD, id="29991123-101010-ab12")
+    holds = published_snapshot(alpha, trial.id, trial.snapshot)
+    holds.__enter__()
+    for is_alive in (True, False):
+        with ExitStack() as stack:
+            if is_alive:
+                stack.enter_context(run_folder(alpha, trial.id))
+            stack.enter_context(published_snapshot(alpha, other.id, trial.snapshot))
+            assert (published_hash(alpha, "origin", trial.id) is not None) == is_alive
+    assert trial.id in cleaned
