@@ -289,7 +289,7 @@ def main() -> None:
     parser.add_argument("--sleeps", type=int, default=2, help="sleeping stages per worker")
     parser.add_argument("--sleep-s", type=float, default=60.0, help="seconds that each of them takes")
     parser.add_argument("--seconds", type=float, default=4.0, help="of each training of the toy pipeline")
-    parser.add_argument("--images", type=int, default=50_000, help="of each training of the part nodes")
+    parser.add_argument("--images", type=int, default=40_000, help="of each training of the part nodes")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="genai-scale-out-") as name:
