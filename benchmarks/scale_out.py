@@ -14,7 +14,7 @@ overhead     seconds per stage beyond those of one machine, in a chain of stages
 sleep        the rate of stages that sleep, on all workers and on one
 worker       a busy worker is killed, again and again; the same hashes
 coordinator  `genai run` is killed, and a clone takes the run over; the same hashes
-nodes        a diffusion model of the digits on one worker and on two together, of one core each: images per second, and losses
+nodes        a diffusion model of the digits on one worker and on two together, of a core each: images/s, and losses
 training     the worker of a small VAE on the digits is killed after its first checkpoint has been sent; the same bytes
 
 Metrics of time (metrics/cost) and the report, which shows them, differ between any two runs and are not compared.
