@@ -56,7 +56,7 @@ class Worker:
     def answers(self, *numbers: int) -> dict[int, Frame]:
         """Return the replies by number, in the order in which they came."""
         found: dict[int, Frame] = {}
-        while set(found) != {*numbers}:
+        while not {*numbers} <= found.keys():
             frame = self.next()
             if "begun" not in frame.header:
                 found[frame.header["id"]] = frame
@@ -104,9 +104,10 @@ def test_two_small_requests_are_drawn_at_once_and_a_third_waits(worker: Worker) 
     first = worker.next()
     assert first.header["id"] in numbers[:2]
     assert first.header["ok"]
-    begun = worker.next()
-    assert (begun.header["id"], "begun" in begun.header) == (numbers[2], True)
-    worker.answers(*set(numbers) - {first.header["id"]})
+    # The other one may end at the same moment, and its answer come first.
+    rest = [worker.next().header for _ in range(3)]
+    assert [header["id"] for header in rest if "begun" in header] == [numbers[2]]
+    assert {header["id"] for header in rest if header.get("ok")} == set(numbers) - {first.header["id"]}
 
 
 def test_a_large_request_takes_as_many_threads_as_it_is_given(worker: Worker) -> None:
