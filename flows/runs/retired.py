@@ -1,5 +1,6 @@
 """Outputs of stages that dvc.yaml no longer has, such as the model of a block that was removed from params.yaml."""
 
+import re
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
     from dvc.output import Output
     from dvc.repo import Repo
 
+_NAME = re.compile(rb"^  (\S.*):\r?$", re.MULTILINE)  # of a stage in dvc.lock, as DVC writes it
+
 
 def remove_retired(repo: "Repo") -> dict[str, str]:
     """Remove what such stages have left in the checkout, and return it: path -> stage.
@@ -22,11 +25,13 @@ def remove_retired(repo: "Repo") -> dict[str, str]:
     and nothing that a stage or a .dvc file still names: as an input, or as something in or around an output.
     """
     path = Path(repo.root_dir) / LOCK_FILE
-    if not path.is_file():
-        return {}
+    content = path.read_bytes() if path.is_file() else b""
     stages = [stage for stage, _ in dvc_stages(repo)]
     present = {stage_name(stage) for stage in stages}
-    locked: Mapping[str, Any] = (parsed_yaml(path.read_bytes(), LOCK_FILE) or {}).get("stages") or {}
+    # To parse the file takes longer than all else here, and hardly ever finds something.
+    if all(name.decode() in present for name in _NAME.findall(content)):
+        return {}
+    locked: Mapping[str, Any] = (parsed_yaml(content, LOCK_FILE) or {}).get("stages") or {}
     retired = {name: entry for name, entry in locked.items() if name not in present and entry.get("outs")}
     # The entry's paths are relative to the folder in which its command ran: for this file, nearly always its own.
     like = next((stage for stage in stages if stage.cmd and Path(stage.wdir) == path.parent), None)
