@@ -3,15 +3,15 @@
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 
 from flows.executors.executor import CommandFailed, Listener
 from flows.graph import StageNode
 from flows.process import Processes, Stopped, TimedOut
 from flows.progress_file import followed
-from flows.resources import Resources
+from flows.resources import Lease, Resources
 from flows.runs.job import Job, LockEntry, Result
 from flows.runs.place import Place, command_line, stage_variables
 from genai_core.config import NEEDS_MANUAL_ACTION, ConfigError
@@ -42,19 +42,12 @@ class LocalExecutor:
 
     def execute(self, stage: StageNode, job: Job, listener: Listener, held: int | None = None) -> Result:
         """See Executor.execute."""
-        with self._resources.lease(
-            stage.needs,
-            cancelled=lambda: self._processes.stopping,
-            waits_for=lambda missing: listener.waits(f"for {missing}"),
-        ) as lease:
-            if lease is None:
-                raise Stopped("the run was stopped before this stage began")
-            with self._together(listener) as shared:
-                began = time.monotonic()
-                listener.started(lease.gpus)
-                variables = {**self._variables, **lease.environment(), **shared}
-                entry = self._made(stage, job, variables, listener, held)
-                return Result(job, entry, ran=True, seconds=time.monotonic() - began)
+        with leased(self._resources, stage, self._processes, listener) as lease, self._together(listener) as shared:
+            began = time.monotonic()
+            listener.started(lease.gpus)
+            variables = {**self._variables, **lease.environment(), **shared}
+            entry = self._made(stage, job, variables, listener, held)
+            return Result(job, entry, ran=True, seconds=time.monotonic() - began)
 
     def _made(
         self, stage: StageNode, job: Job, variables: Mapping[str, str], listener: Listener, held: int | None
@@ -69,6 +62,19 @@ class LocalExecutor:
         if status != 0:
             raise CommandFailed(f"status {status}", retryable=status != NEEDS_MANUAL_ACTION)
         return place.record(job)
+
+
+@contextmanager
+def leased(resources: Resources, stage: StageNode, processes: Processes, listener: Listener) -> Iterator[Lease]:
+    """Wait for what a stage needs, and hold it for the body. Raises Stopped."""
+    with resources.lease(
+        stage.needs,
+        cancelled=lambda: processes.stopping,
+        waits_for=lambda missing: listener.waits(f"for {missing}"),
+    ) as lease:
+        if lease is None:
+            raise Stopped("the run was stopped before this stage began")
+        yield lease
 
 
 def run_stage_command(

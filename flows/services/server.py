@@ -103,7 +103,7 @@ def _check_reachable(api: Api) -> None:
         if error.status is None:
             raise ServerError(
                 f"no Prefect server answers at {without_secrets(api.url)} ({error.reason}); start it, or unset {URL} "
-                "for a temporary one"
+                "for a temporary one (not with executor pool)"
             ) from None
 
 

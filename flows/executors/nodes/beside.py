@@ -1,12 +1,12 @@
 """What a machine does that is not the first one of a training: it runs the stage's command, outside DVC."""
 
 from flows.executors.executor import Listener
-from flows.executors.local import run_stage_command
+from flows.executors.local import leased, run_stage_command
 from flows.executors.nodes.joining import joined
 from flows.executors.order import Node, Order, Outcome
 from flows.executors.software import machine_facts
 from flows.graph import StageNode
-from flows.process import Processes, Stopped
+from flows.process import Processes
 from flows.resources import Resources
 from flows.runs.job import Job, key_of
 from flows.runs.place import Place
@@ -27,17 +27,10 @@ def run_beside(
 
     Raises CommandFailed after its time limit, NodeLost if the first machine is gone, Stopped.
     """
-    with resources.lease(
-        stage.needs,
-        cancelled=lambda: processes.stopping,
-        waits_for=lambda missing: listener.waits(f"for {missing}"),
-    ) as lease:
-        if lease is None:
-            raise Stopped("the run was stopped before this stage began")
-        with joined(node, processes) as together:
-            listener.started(lease.gpus)
-            variables = {**order.variables, **lease.environment(), **together.variables}
-            status = run_stage_command(place, stage, job, variables, processes, listener, held)
-            together.ended(status)
+    with leased(resources, stage, processes, listener) as lease, joined(node, processes) as together:
+        listener.started(lease.gpus)
+        variables = {**order.variables, **lease.environment(), **together.variables}
+        status = run_stage_command(place, stage, job, variables, processes, listener, held)
+        together.ended(status)
     failure = f"status {status} on another machine than the first" if status else ""
     return Outcome(key_of(job), job.attempt, ran=True, failure=failure, machine=machine_facts())

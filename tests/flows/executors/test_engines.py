@@ -7,6 +7,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
+from typing import NamedTuple
 
 import psutil
 import pytest
@@ -18,6 +19,7 @@ from flows.executors.engine import Engine, EngineExecutor, check_stages
 from flows.graph import Needs, StageNode
 from flows.process import Processes, Stopped
 from flows.runs.job import Job, Result
+from flows.runs.place import Place
 from flows.runs.snapshot import take_snapshot
 from genai_core.config import ConfigError
 from tests.flows.conftest import DVC_WARNS, genai, wait_for
@@ -30,8 +32,8 @@ pytestmark = [DVC_WARNS, pytest.mark.timeout(240)]
 
 CLUSTERS = {"dask": dask_cluster, "ray": ray_cluster, "slurm": slurm_cluster}
 # Those that the test environment has not, or that wait long for a machine that died.
-FORKS = "flows.executors.fork_server"
 ENGINES = ["dask", pytest.param("ray", marks=pytest.mark.long), pytest.param("slurm", marks=pytest.mark.long)]
+FORKS = "flows.executors.fork_server"
 SLOW = 90.0
 
 
@@ -52,6 +54,36 @@ def opened(name: str, cluster: Cluster, folder: Path, monkeypatch: pytest.Monkey
 
         with open_slurm("one", compute().slurm, folder / "slurm") as slurm:
             yield slurm
+
+
+class Site(NamedTuple):
+    """Two machines of an engine, and an executor of the run "one" there."""
+
+    cluster: Cluster
+    place: Place
+    engine: Engine
+    executor: EngineExecutor
+    snapshot: str
+
+    def job(self, stage: str) -> Job:
+        return replace(job_of(self.place, stage), run="one", snapshot=self.snapshot)
+
+
+@contextmanager
+def two_machines(
+    name: str, fresh: Path, folder: Path, monkeypatch: pytest.MonkeyPatch, processes: Processes
+) -> Iterator[Site]:
+    snapshot = take_snapshot(fresh).commit
+    with (
+        CLUSTERS[name](folder) as cluster,
+        place_of(fresh) as place,
+        published_snapshot(fresh, "one", snapshot) as address,
+        opened(name, cluster, folder, monkeypatch) as engine,
+    ):
+        wait_for(lambda: len(engine.offers()) == 2, SLOW)
+        yield Site(
+            cluster, place, engine, EngineExecutor(engine, Dispatch(place, address, {}), processes, compute()), snapshot
+        )
 
 
 class Background:
@@ -82,19 +114,12 @@ def test_jobs_on_an_engine(fresh: Path, done: Path, name: str, tmp_path: Path, m
     go, never = tmp_path / "go", tmp_path / "never"
     monkeypatch.setenv("TOY", json.dumps({"train@gan": {"until": str(go)}, "train@diffusion": {"until": str(never)}}))
     monkeypatch.setenv("TOY_DIARY", str(tmp_path / "diary"))
-    commit, processes = take_snapshot(fresh).commit, Processes()
-    with (
-        CLUSTERS[name](tmp_path) as cluster,
-        place_of(fresh) as place,
-        published_snapshot(fresh, "one", commit) as address,
-        opened(name, cluster, tmp_path, monkeypatch) as engine,
-    ):
-        wait_for(lambda: len(engine.offers()) == 2, SLOW)
-        executor = EngineExecutor(engine, Dispatch(place, address, {}), processes, compute())
+    processes = Processes()
+    with two_machines(name, fresh, tmp_path, monkeypatch, processes) as site:
+        cluster, place = site.cluster, site.place
 
         def started(stage: str, needs: Needs) -> Background:
-            job = replace(job_of(place, stage), run="one", snapshot=commit)
-            return Background(executor, replace(node_of(place, stage), needs=needs), job)
+            return Background(site.executor, replace(node_of(place, stage), needs=needs), site.job(stage))
 
         def outcome(running: Background, stage: str) -> None:
             result = running.end()
@@ -121,7 +146,7 @@ def test_jobs_on_an_engine(fresh: Path, done: Path, name: str, tmp_path: Path, m
         # Nobody has it any more, or never had: refused before a run starts.
         huge = replace(node_of(place, "select"), needs=Needs(cores=3))
         with pytest.raises(ConfigError, match=r"select needs 3 cores.* and no worker has that: 1 with 2 cores"):
-            check_stages(engine, [huge], compute())
+            check_stages(site.engine, [huge], compute())
 
         # A stop reaches the command, and nothing is left there.
         stopped = started("train@diffusion", Needs())
@@ -144,18 +169,10 @@ def test_a_stage_on_two_machines(
     go = tmp_path / "go"
     monkeypatch.setenv("TOY", json.dumps({"prepare": {"until": str(go)}}))
     monkeypatch.setenv("TOY_DIARY", str(tmp_path / "diary"))
-    commit = take_snapshot(fresh).commit
-    with (
-        CLUSTERS[name](tmp_path) as cluster,
-        place_of(fresh) as place,
-        published_snapshot(fresh, "one", commit) as address,
-        opened(name, cluster, tmp_path, monkeypatch) as engine,
-    ):
-        wait_for(lambda: len(engine.offers()) == 2, SLOW)
-        executor = EngineExecutor(engine, Dispatch(place, address, {}), Processes(), compute())
-        job = replace(job_of(place, "prepare"), run="one", snapshot=commit)
-        stage = replace(node_of(place, "prepare"), needs=Needs(cores=2, nodes=2))
-        running = Background(executor, stage, job)
+    with two_machines(name, fresh, tmp_path, monkeypatch, Processes()) as site:
+        cluster = site.cluster
+        stage = replace(node_of(site.place, "prepare"), needs=Needs(cores=2, nodes=2))
+        running = Background(site.executor, stage, site.job("prepare"))
         lines = running.heard.lines
         begins = ("prepare begins", "machine 2 of 2: prepare begins")
         wait_for(lambda: all(line in lines for line in begins) or running.error, SLOW)

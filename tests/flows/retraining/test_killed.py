@@ -1,6 +1,9 @@
 """A retraining that was killed: the next one finishes it, once, whatever has happened since."""
 
 import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
@@ -23,15 +26,22 @@ from tests.flows.retrain_home import put, retrain, setting, started, track, vari
 pytestmark = DVC_WARNS
 
 
+@contextmanager
+def retraining_in(home: Path, stage: str, server: Server) -> Iterator["subprocess.Popen[str]"]:
+    """A retraining that is in the middle of a stage."""
+    slow = variables(home, {stage: 60.0})
+    del slow["timeout"]
+    with started_genai(home, "retrain", api_url=server.url, **slow) as process:
+        diary = home.parent / "diary"
+        wait_for(lambda: diary.exists() and stage in diary.read_text(), 120.0)
+        yield process
+
+
 @pytest.mark.long
 def test_killed_in_the_middle_and_two_at_once(home: Path, server: Server) -> None:
     put(home, "second", 4)
     track(home)
-    slow = variables(home, {"finetune": 60.0})
-    del slow["timeout"]
-    with started_genai(home, "retrain", api_url=server.url, **slow) as first:
-        diary = home.parent / "diary"
-        wait_for(lambda: diary.exists() and "finetune" in diary.read_text(), 120.0)
+    with retraining_in(home, "finetune", server) as first:
         status, said = retrain(home, api_url=server.url)
         assert status == 2
         assert f"another retraining is already running here (process {first.pid})" in said
@@ -56,11 +66,7 @@ def test_killed_between_promotion_and_merge(home: Path, server: Server) -> None:
     setting(home, "finetune.kind", "few_step")
     put(home, "second", 4)
     track(home)
-    slow = variables(home, {"generate": 60.0})
-    del slow["timeout"]
-    with started_genai(home, "retrain", api_url=server.url, **slow) as first:
-        diary = home.parent / "diary"
-        wait_for(lambda: diary.exists() and "generate" in diary.read_text(), 120.0)
+    with retraining_in(home, "generate", server) as first:
         first.kill()
     assert started(home) == ["prepare", "finetune", "candidate", "finetune", "generate"]
     assert production(home) == "v0.0.2"
