@@ -135,7 +135,7 @@ def test_server_that_does_not_answer(fresh: Path) -> None:
     assert answer.returncode == 2
     assert answer.stderr.splitlines() == [
         "no Prefect server answers at http://127.0.0.1:9/api ([Errno 111] Connection refused); "
-        "start it, or unset PREFECT_API_URL for a temporary one"
+        "start it, or unset PREFECT_API_URL for a temporary one (not with executor pool)"
     ]
     assert not (fresh / ".genai").exists()
 
