@@ -25,6 +25,7 @@ from tests.flows.toy_home import new_toy, own_settings, shell
 
 ROOT = Path(__file__).parents[1]
 BUCKET, POOL = "store", "cpu"
+FORK_SERVER = "flows.executors.fork_server"
 KEYS = {
     "AWS_ACCESS_KEY_ID": "test",
     "AWS_SECRET_ACCESS_KEY": "test",
@@ -122,12 +123,14 @@ class Worker:
         return [path for path in self._found() if path not in self._stale or newest > self._began]
 
     def jobs(self) -> list[str]:
-        """The command lines of its processes besides itself."""
+        """The command lines of its processes besides itself and the one that forks its jobs, which waits for more."""
         found = []
         for process in psutil.process_iter():
             with suppress(psutil.Error):
-                if process.pid != self._process.pid and self._owns(process):
-                    found.append(" ".join(process.cmdline()))
+                line = " ".join(process.cmdline())
+                waits = FORK_SERVER in line and process.ppid() == self._process.pid
+                if process.pid != self._process.pid and self._owns(process) and not waits:
+                    found.append(line)
         return found
 
     def _found(self) -> list[Path]:
