@@ -77,12 +77,13 @@ class StruckRun:
         self._scene, self._folder, self._value, self._executor, self._mark = scene, folder, value, executor, mark
         folder.mkdir()
         self.workspace = self._clone("run", with_data=True)
-        self.given_up: list[Path] = []  # checkouts whose machine lives, and whose run a clone has taken over
+        self.given_up: list[Path] = []  # checkouts whose machine never died, and whose run a clone has taken over
         self.outputs: list[Path] = []
         self.logs: list[Path] = []
         self.faults: list[str] = []
         self.struck: list[Failure] = []
         self._process: subprocess.Popen[str] | None = None
+        self._its_machine_died = False  # that of this workspace: what was under way there, nobody can remove
         self._taken_over: str | None = None  # the run that a clone, which does not know it yet, goes on with
         self._began = time.monotonic()
 
@@ -157,6 +158,7 @@ class StruckRun:
         assert self._process is not None
         members = [psutil.Process(self._process.pid)]
         if all_of_it:
+            self._its_machine_died = True
             members = [process for process in psutil.process_iter() if self._owns(process)]
         for act in (psutil.Process.suspend, psutil.Process.kill):
             for process in members:
@@ -207,8 +209,9 @@ class StruckRun:
         if "clone" not in failure.way or not any(path.stat().st_size for path in logs.glob("*.log")):
             failure.way = failure.way.replace("a clone", "its checkout")
             return
-        if "machine" not in failure.way:
+        if not self._its_machine_died:
             self.given_up.append(self.workspace)
+        self._its_machine_died = False
         self._taken_over = record.id
         self.logs.append(logs)
         self.workspace = self._clone(f"clone-{len(self.outputs)}", with_data=False)

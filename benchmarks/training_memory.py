@@ -60,6 +60,7 @@ def measure(arguments: argparse.Namespace) -> None:
         learning_rate=1e-3,
         warmup_images=0,
         decay_share=0.5,
+        muon=False,
         adam_betas=(0.9, 0.99),
         weight_decay=0.0,
         ema_halflife_images=1000,

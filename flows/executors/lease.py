@@ -20,6 +20,7 @@ from prefect.client.orchestration import SyncPrefectClient
 
 from flows.runs.publication import is_forgotten, this_coordinator
 from flows.runs.record import RUNS, RunError, is_held, read_run
+from flows.runs.server_away import answered
 from flows.whole_file import write_file
 
 BEAT_S = 10.0
@@ -107,6 +108,19 @@ def held_lease(
     if the lease is lost. Raises RunError if another coordinator holds it, or has taken it meanwhile.
     """
     own, holder = workspace / RUNS / run / _OWN, this_coordinator(workspace)
+    variable = answered(lambda: _acquired(client, workspace, run, holder, say), client, say, lambda: False)
+    lease = Lease(client, run, variable, holder, on_lost)
+    try:
+        yield lease
+    finally:
+        lease.release()
+        own.unlink(missing_ok=True)
+    lease.check()
+
+
+def _acquired(client: SyncPrefectClient, workspace: Path, run: str, holder: str, say: Callable[[str], None]) -> str:
+    """The id of the variable that is our lease; leases that nobody holds any more have ended. Raises RunError."""
+    own = workspace / RUNS / run / _OWN
     told = False
     beat: int | None = None
     while (variable := _created(client, run, holder)) is None:
@@ -130,13 +144,7 @@ def held_lease(
     write_file(own, variable)
     _end_completed(client, workspace)
     _end_forgotten(client)
-    lease = Lease(client, run, variable, holder, on_lost)
-    try:
-        yield lease
-    finally:
-        lease.release()
-        own.unlink(missing_ok=True)
-    lease.check()
+    return variable
 
 
 def _end_completed(client: SyncPrefectClient, workspace: Path) -> None:

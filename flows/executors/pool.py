@@ -32,7 +32,7 @@ from flows.graph import StageNode
 from flows.process import Processes, Stopped
 from flows.runs.job import Job, Result, key_of
 from flows.runs.place import Place
-from flows.runs.server_away import is_no_answer, reach
+from flows.runs.server_away import answered, is_no_answer, reach
 from flows.view import current_view
 from genai_core.config import PARAMS_FILE, load_config
 
@@ -280,16 +280,29 @@ def open_pool_executor(
     check_portable(place.folder)
     pools = {stage.name: pool_for(stage.name, stage.needs, compute) for stage in stages if stage.command}
     with get_client(sync_client=True) as client:
-        reach(client, current_view().note, lambda: processes.stopping)
+        say, is_over = current_view().note, lambda: processes.stopping
+        reach(client, say, is_over)
         used = sorted(set(pools.values()))
-        patience = {pool: starting_patience_s(client, pool) for pool in used}
-        deployments = {pool: deploy(client, pool) for pool in used}
+        patience, deployments = answered(
+            lambda: (
+                {pool: starting_patience_s(client, pool) for pool in used},
+                {pool: deploy(client, pool) for pool in used},
+            ),
+            client,
+            say,
+            is_over,
+        )
         with (
-            held_lease(client, workspace, run, current_view().note, processes.stop) as lease,
+            held_lease(client, workspace, run, say, processes.stop) as lease,
             published_snapshot(workspace, run, snapshot) as address,
         ):
             dispatch = Dispatch(place, address, variables)
-            executor = PoolExecutor(run, client, dispatch, lease, processes, pools, deployments, patience)
+            executor = answered(
+                lambda: PoolExecutor(run, client, dispatch, lease, processes, pools, deployments, patience),
+                client,
+                say,
+                is_over,
+            )
             try:
                 yield executor
             finally:

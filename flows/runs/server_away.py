@@ -43,6 +43,28 @@ def reach(client: SyncPrefectClient, say: Callable[[str], None], is_over: Callab
         time.sleep(POLL_S)
 
 
+def answered(
+    ask: Callable[[], Answer], client: SyncPrefectClient, say: Callable[[str], None], is_over: Callable[[], bool]
+) -> Answer:
+    """What the server answers to a question that may be asked twice; asked again while the server is away.
+
+    For what a run needs before its first stage, when nothing is lost by waiting. The others as in `reach`. Raises
+    ServerAway, and what `ask` raises when `is_over` is true.
+    """
+    deadline = time.monotonic() + AWAY_S
+    while True:
+        try:
+            return ask()
+        except Exception as error:
+            if not is_no_answer(error) or is_over():
+                raise
+            if time.monotonic() > deadline:
+                raise ServerAway(
+                    f"the Prefect server does not answer ({redacted(str(error))}); resume the run"
+                ) from None
+        reach(client, say, is_over)
+
+
 def begun(flow: Callable[[], Answer], has_begun: Callable[[], bool], say: Callable[[str], None]) -> Answer:
     """Call a flow; if the server went away before its first line, wait and call it again. Raises ServerAway."""
     try:

@@ -1,4 +1,4 @@
-"""What Adam knows when a training ends: running means of gradients, by the names of their weights.
+"""What an optimizer knows when a training ends: running means of gradients, by the names of their weights.
 
 A training that continues the model can begin with them. Without, each weight's first steps go by a few gradients only,
 which is what `warmup_images` is for.
@@ -12,11 +12,13 @@ from torch.nn import Parameter
 from torch.optim import AdamW
 
 from genai_core.models.protocol import GenerativeModel
+from genai_core.training.muon import MOMENTUM, Muon
 
-# By "PHASE/NAME/PART": the means of gradients and of their squares, each with the weight's shape, and the steps, ().
+# By "PHASE/NAME/PART": the means of gradients and, with AdamW, of their squares, each with the weight's shape, and the
+# steps, ().
 Moments = Mapping[str, Tensor]
 
-_MEANS = ("exp_avg", "exp_avg_sq")
+_OF_ADAMW, _OF_MUON = ("exp_avg", "exp_avg_sq"), (MOMENTUM,)
 _STEPS = "step"
 
 
@@ -32,18 +34,19 @@ def moments_of(model: GenerativeModel, optimizers: Mapping[str, AdamW]) -> dict[
 def restore_moments(model: GenerativeModel, optimizers: Mapping[str, AdamW], moments: Moments) -> None:
     """Let optimizers that have made no step begin with these moments, except for weights that have none there.
 
-    Raises ValueError for moments of a weight of another shape.
+    The moments of another kind of optimizer are none. Raises ValueError for moments of a weight of another shape.
     """
     for phase, name, parameter, optimizer in _trained(model, optimizers):
-        keys = {part: _key(phase, name, part) for part in (*_MEANS, _STEPS)}
+        means = _means(optimizer, parameter)
+        keys = {part: _key(phase, name, part) for part in (*means, _STEPS)}
         if not all(key in moments for key in keys.values()):
             continue
-        for part in _MEANS:
+        for part in means:
             if moments[keys[part]].shape != parameter.shape:
                 shapes = f"{tuple(moments[keys[part]].shape)}, and the weight {tuple(parameter.shape)}"
                 raise ValueError(f"{keys[part]} has the shape {shapes}: not the optimizer of this model")
         # In the weight's own memory format, which the fused kernel takes for granted.
-        state = {part: torch.empty_like(parameter).copy_(moments[keys[part]]) for part in _MEANS}
+        state = {part: torch.empty_like(parameter).copy_(moments[keys[part]]) for part in means}
         optimizer.state[parameter] = {_STEPS: moments[keys[_STEPS]].to(parameter.device, copy=True), **state}
 
 
@@ -66,6 +69,10 @@ def _trained(model: GenerativeModel, optimizers: Mapping[str, AdamW]) -> list[tu
         for group in optimizer.param_groups
         for parameter in group["params"]
     ]
+
+
+def _means(optimizer: AdamW, parameter: Parameter) -> tuple[str, ...]:
+    return _OF_MUON if isinstance(optimizer, Muon) and optimizer.is_matrix(parameter) else _OF_ADAMW
 
 
 def _key(phase: str, name: str, part: str) -> str:

@@ -15,6 +15,8 @@ from genai_core.training.curves import Curves
 from genai_core.training.early_stop import EarlyStop
 from genai_core.training.ema import Ema
 from genai_core.training.moments import Moments, restore_moments
+from genai_core.training.muon import Muon, inner_matrices
+from genai_core.training.precision import fabric_precision
 from genai_core.training.rates import FrozenError
 from genai_core.training.rungs import Measured
 from genai_core.training.watch import BLOCK_STEPS, LossWatch
@@ -80,17 +82,7 @@ def begin(
     rates, moments: as in `train`.
     """
     groups = {phase: _groups(model, phase, rates) for phase in model.phases}
-    optimizers = {
-        phase: AdamW(
-            parameters,
-            lr=config.learning_rate,
-            betas=config.adam_betas,
-            weight_decay=config.weight_decay,
-            fused=True,
-        )
-        for phase, parameters in groups.items()
-        if parameters
-    }
+    optimizers = {phase: _optimizer(model, own, config) for phase, own in groups.items() if own}
     for phase in model.phases_at(1.0):
         if phase not in optimizers:  # low-rank changes have only layers to train, and these may be frozen
             raise FrozenError(f"frozen: nothing of the {phase} is left to train; freeze less (finetune.frozen)")
@@ -101,6 +93,20 @@ def begin(
     if config.watch.max_rollbacks:
         run.good = _copied(_progress(run))
     return run
+
+
+def _optimizer(model: GenerativeModel, groups: list[dict[str, Any]], config: TrainingConfig) -> AdamW:
+    adam: dict[str, Any] = {
+        "lr": config.learning_rate,
+        "betas": config.adam_betas,
+        "weight_decay": config.weight_decay,
+        "fused": True,
+    }
+    if not config.muon:
+        return AdamW(groups, **adam)
+    device = next(model.parameters()).device
+    dtype = torch.bfloat16 if fabric_precision(config.precision, device) == "bf16-mixed" else torch.float32
+    return Muon(groups, inner_matrices(model), dtype, **adam)
 
 
 def _groups(model: GenerativeModel, phase: str, rates: Mapping[str, float] | None) -> list[dict[str, Any]]:

@@ -16,6 +16,7 @@ def training_config(**changes):
         "learning_rate": 1e-3,
         "warmup_images": 16,
         "decay_share": 0.5,
+        "muon": False,
         "adam_betas": (0.5, 0.99),
         "weight_decay": 0.0,
         "ema_halflife_images": 16,

@@ -11,7 +11,7 @@ from prefect import get_client
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from flows.runs import server_away
-from flows.runs.server_away import ServerAway, begun, is_no_answer, reach
+from flows.runs.server_away import ServerAway, answered, begun, is_no_answer, reach
 
 
 class Healthy(BaseHTTPRequestHandler):
@@ -101,6 +101,27 @@ def test_a_busy_server_counts_as_one_that_does_not_answer() -> None:
     for status, is_away in ((503, True), (502, True), (404, False), (500, False)):
         error = httpx.HTTPStatusError("", request=request, response=httpx.Response(status, request=request))
         assert is_no_answer(error) is is_away
+
+
+def test_a_question_is_asked_again_while_the_server_is_too_busy(back: threading.Event) -> None:
+    back.set()
+    asked = list[int]()
+
+    def ask() -> str:
+        asked.append(1)
+        if len(asked) < 3:
+            raise httpx.HTTPStatusError("", request=request, response=httpx.Response(503, request=request))
+        return "yes"
+
+    request = httpx.Request("POST", "http://127.0.0.1:4200/api/deployments/")
+    with get_client(sync_client=True) as client:
+        assert answered(ask, client, print, lambda: False) == "yes"
+        assert len(asked) == 3
+        with pytest.raises(ZeroDivisionError):
+            answered(lambda: 1 // 0, client, print, lambda: False)
+        asked.clear()
+        with pytest.raises(httpx.HTTPStatusError):  # the run was stopped
+            answered(ask, client, print, lambda: True)
 
 
 def test_a_server_that_stays_away_is_an_error_that_says_where(port: int, monkeypatch: pytest.MonkeyPatch) -> None:

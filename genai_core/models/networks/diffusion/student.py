@@ -26,7 +26,8 @@ def student_recipe(teacher: DiffusionRecipe, lesson: Lesson) -> DistilledRecipe:
     )
     # As for a GAN: an average of earlier gradients, or a limit of their norm, would slow each side's answers.
     betas = (0.0, teacher.training.adam_betas[1])
-    training = teacher.training.model_copy(update={"adam_betas": betas, "gradient_clip_norm": None})
+    own_training = {"muon": False, "adam_betas": betas, "gradient_clip_norm": None}
+    training = teacher.training.model_copy(update=own_training)
     own = {name: getattr(teacher, name) for name in DiffusionRecipe.model_fields}
     return DistilledRecipe(**{**own, "training": training}, few_step=few_step)
 
