@@ -257,6 +257,7 @@ def recipe() -> Any:
     """The race's diffusion recipe, smaller; its sampling levels are for images of twice the side."""
     values = YAML(typ="safe").load(ROOT / "benchmarks" / "fashion_mnist.yaml")["diffusion"]
     values["network"]["width"] = 32
+    values["training"]["muon"] = False  # as with the figures so far
     values["sampling"]["noise_levels"] = [level / 2 for level in values["sampling"]["noise_levels"]]
     values["sampling"].update(sigma_min=0.02, sigma_max=63.0)
     return TypeAdapter(ModelConfig).validate_python(values)

@@ -135,6 +135,7 @@ def images_of(out: Path, data: Path, *, halved: bool) -> Dataset:
 def teacher_recipe(arguments: argparse.Namespace) -> Any:
     values = YAML(typ="safe").load(ROOT / "benchmarks" / "fashion_mnist.yaml")["diffusion"]
     values["network"]["width"] = arguments.width
+    values["training"]["muon"] = False  # as with the figures so far
     values["training"]["total_images"] = arguments.images
     return TypeAdapter(ModelConfig).validate_python(values)
 
