@@ -48,7 +48,7 @@ from genai_core.counted import counted
 HOME, REPOSITORY = "GENAI_WORKER_HOME", "GENAI_GIT_URL"
 OWN_GPUS = "GENAI_OWN_GPUS"  # set if nobody else may use the GPUs that a job sees: no other job waits for them then
 KEEPER = Path(__file__).parents[1] / "runs" / "keeper.py"
-_LAST = "refs/genai/last"  # the newest snapshot that came here: the next one is fetched as a difference to it
+_NEWEST = "refs/genai/last"  # the newest snapshot that came here: the next one is fetched as a difference to it
 
 
 def worker_home() -> Path:
@@ -172,7 +172,7 @@ def _fetch_snapshot(clone: Path, address: str, order: Order) -> None:
         git(clone, "cat-file", "-e", f"{order.job.snapshot}^{{commit}}")
     except GitError:
         try:
-            git(clone, "fetch", "--quiet", "--no-tags", address, f"+{order.ref}:{_LAST}")
+            git(clone, "fetch", "--quiet", "--no-tags", address, f"+{order.ref}:{_NEWEST}")
             git(clone, "cat-file", "-e", f"{order.job.snapshot}^{{commit}}")
         except GitError as error:
             raise GitError(
