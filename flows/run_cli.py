@@ -161,7 +161,7 @@ def run_stages(
     with ExitStack() as stack:
         with line_view() as view:
             prepared = stack.enter_context(
-                prepare_run(workspace, stages, resume, _warn, checked_plan(workspace), executor)
+                prepare_run(workspace, stages, resume, _warn, checked_plan(workspace, executor), executor)
             )
             plan = prepared.run_plan.shown
             if resume is None:
@@ -194,12 +194,19 @@ def check_executor(executor: str | None, server: object) -> None:
         )
 
 
-def checked_plan(workspace: Path) -> "Callable[[RunPlan], None]":
-    """Return a function that prints warnings about a plan. It raises ConfigError if a stage would fail."""
+def checked_plan(workspace: Path, executor: str | None) -> "Callable[[RunPlan], None]":
+    """Return a function that prints warnings about a plan.
+
+    It raises ConfigError if a stage would fail, or if the executor cannot run it.
+    """
 
     def check(run_plan: "RunPlan") -> None:
         from flows.advising.checks import check
 
+        if executor is not None and run_plan.may_run:
+            from flows.executors.preflight import check_executable
+
+            check_executable(executor, workspace, run_plan.may_run)
         for warning in check(workspace, run_plan.plan, run_plan.graph):
             _warn(f"note: {warning}")
 

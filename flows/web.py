@@ -11,6 +11,7 @@ import ssl
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
+from contextlib import suppress
 from types import MappingProxyType
 from typing import Any
 from urllib.parse import unquote
@@ -18,6 +19,7 @@ from urllib.parse import unquote
 from flows.redact import without_secrets
 from genai_core import GenaiError
 
+_MAX_DETAIL = 1000  # bytes
 _NONE: Mapping[str, str] = MappingProxyType({})
 
 
@@ -26,11 +28,11 @@ class WebError(GenaiError, OSError):
 
 
 class StatusError(WebError):
-    """The server answered with an error status."""
+    """The server answered with an error status. detail: the beginning of what it says about that."""
 
-    def __init__(self, status: int) -> None:
+    def __init__(self, status: int, detail: str = "") -> None:
         super().__init__(f"status {status}")
-        self.status = status
+        self.status, self.detail = status, detail
 
 
 class _NoRedirects(urllib.request.HTTPRedirectHandler):
@@ -57,15 +59,17 @@ def send(
 ) -> bytes:
     """Send a request and return the answer's body. Without `method`: POST if there is a body, else GET.
 
-    A user and password in the address are sent as Authorization header, as by other clients. Raises StatusError or
-    WebError.
+    A user and password in the address are sent as Authorization header, as by other clients. Proxies are those of
+    the variables HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY. Raises StatusError or WebError.
     """
     return _answered(url, body, method, headers, timeout_s, context)[0]
 
 
-def date_of(url: str, *, timeout_s: float, context: ssl.SSLContext | None = None) -> str:
+def date_of(
+    url: str, *, headers: Mapping[str, str] = _NONE, timeout_s: float, context: ssl.SSLContext | None = None
+) -> str:
     """Return the Date header of a server's answer, its clock; "" without one. Raises StatusError or WebError."""
-    return str(_answered(url, None, None, _NONE, timeout_s, context)[1].get("Date", ""))
+    return str(_answered(url, None, None, headers, timeout_s, context)[1].get("Date", ""))
 
 
 def _answered(
@@ -87,13 +91,14 @@ def _answered(
         request = urllib.request.Request(plain, body, dict(headers), method=method)  # noqa: S310 - see above
         if at and not request.has_header("Authorization"):
             request.add_header("Authorization", basic(unquote(user)))
-        opener = urllib.request.build_opener(_NoRedirects, urllib.request.HTTPSHandler(context=context))
+        opener = urllib.request.build_opener(
+            _NoRedirects, urllib.request.HTTPSHandler(context=context), urllib.request.ProxyHandler(_proxies())
+        )
         with opener.open(request, timeout=timeout_s) as answer:
             content: bytes = answer.read()
             return content, answer.headers
     except urllib.error.HTTPError as error:
-        error.close()
-        raise StatusError(error.code) from None
+        raise StatusError(error.code, _detail(error)) from None
     except urllib.error.URLError as error:
         raise WebError(str(error.reason)) from None
     except (http.client.InvalidURL, ValueError):  # their messages quote the address
@@ -104,6 +109,18 @@ def _answered(
         raise
     except OSError as error:
         raise WebError(str(error)) from None
+
+
+def _detail(error: urllib.error.HTTPError) -> str:
+    with error, suppress(OSError, http.client.HTTPException):
+        return error.read(_MAX_DETAIL).decode(errors="replace")
+    return ""
+
+
+def _proxies() -> dict[str, str]:
+    """The proxy of each scheme. urllib reads ALL_PROXY, but does not use it."""
+    found = urllib.request.getproxies()
+    return {scheme: found["all"] for scheme in ("http", "https") if "all" in found} | found
 
 
 def basic(user_and_password: str) -> str:

@@ -19,7 +19,8 @@ from flows.executors.own_files import OwnFiles
 if TYPE_CHECKING:
     from dvc_data.hashfile.db import HashFileDB
 
-FOLDER = "checkpoints"  # of all jobs
+FOLDER = "checkpoints"  # of all jobs, at the remote
+CHECKPOINTS = Path(".genai/checkpoints")  # of all jobs, in a checkout
 POLL_S = 2.0
 _NAME = re.compile(r"\w[^/]*/\w[^/]*")  # a file in a folder of a run
 

@@ -9,11 +9,13 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeVar
 
 from flows.data.kept_remote import SharedRemote
 from flows.data.objects import RemoteError, UnreachableError
 from flows.data.outputs import StoredOutput, fetch_outputs, patiently, send_outputs
 from flows.data.stores import opened_remote
+from flows.executors.checkpoints import CHECKPOINTS, RemoteCheckpoints
 from flows.executors.executor import CommandFailed
 from flows.executors.holding import held_at_remote
 from flows.executors.open_results import OpenResults, delete_forgotten
@@ -38,6 +40,8 @@ from flows.runs.snapshot import REFS
 from flows.view import current_view
 from genai_core import GenaiError
 from genai_core.config import PARAMS_FILE, ConfigError, load_config
+
+Answer = TypeVar("Answer")
 
 
 class Dispatch:
@@ -75,6 +79,16 @@ class Dispatch:
         except RemoteError as error:
             say(f"the result of an earlier attempt is not complete, so the stage runs again: {error}")
             return None
+
+    def checkpoints(self, job: Job, act: Callable[[RemoteCheckpoints], Answer], say: Callable[[str], None]) -> Answer:
+        """Return `act` of the checkpoints that other machines have sent for a job. say: as in `order`.
+
+        Raises RemoteError.
+        """
+        folder = self._place.folder / CHECKPOINTS
+        return patiently(
+            lambda: self._remote.use(lambda _, store: act(RemoteCheckpoints(store, key_of(job), folder))), say
+        )
 
     def order(self, stage: StageNode, job: Job, say: Callable[[str], None]) -> Order:
         """Send the inputs that the DVC remote lacks, and return the order of a new attempt.
@@ -149,12 +163,7 @@ def published_snapshot(
     on_lost: called in another thread as soon as that is seen; None: something else tells (lease.py). Raises ConfigError
     without a git remote, GitError; afterwards RunError if another machine has taken the run over.
     """
-    remote = remote_of(workspace)
-    if remote is None:
-        raise ConfigError(
-            f"{workspace}: other machines get the run's snapshot from the git remote, and there is none; add one that "
-            "all of them reach: git remote add origin URL"
-        )
+    remote = git_remote(workspace)
     address = git(workspace, "remote", "get-url", remote).strip()
     local = (workspace / address).resolve() if "://" not in address else None
     pushed = publish(workspace, remote, run, snapshot, _resumable(workspace, run))
@@ -209,6 +218,17 @@ def _is_over(workspace: Path, run: str) -> bool:
     """Whether a run of this workspace is completed, or cannot be resumed."""
     record = _resumable(workspace, run)
     return record is None or record.state == "completed"
+
+
+def git_remote(workspace: Path) -> str:
+    """The name of the git remote. Raises ConfigError without one."""
+    remote = remote_of(workspace)
+    if remote is None:
+        raise ConfigError(
+            f"{workspace}: other machines get the run's snapshot from the git remote, and there is none; add one that "
+            "all of them reach: git remote add origin URL"
+        )
+    return remote
 
 
 def check_portable(place: Path) -> None:

@@ -33,7 +33,7 @@ def open_engine_executor(
     check_portable(place.folder)
     compute = load_config(place.folder / PARAMS_FILE).compute
     with _opened(name, run, compute, workspace / RUNS / run) as engine:
-        check_stages(engine, [stage for stage in stages if stage.command], compute)
+        check_stages(engine, stages, compute)
         with published_snapshot(workspace, run, snapshot, processes.stop) as address:
             executor = EngineExecutor(engine, Dispatch(place, address, variables), processes, compute)
             try:

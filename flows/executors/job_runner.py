@@ -13,7 +13,7 @@ from flows.executors.forked_job import JobProcess, start_job
 from flows.process import DEFAULT_GRACE_S
 
 BATCH_S = 0.5
-LAST = ("outcome", "broken", "stopped")  # what the process itself says at its end
+LAST_EVENTS = ("outcome", "broken", "stopped")  # kinds: with one of them, a process says that it ends
 LOADED = "loaded"
 # To interrupt the command and save, to send the last checkpoint, and to remove the place.
 END_S = DEFAULT_GRACE_S + 20.0
@@ -39,7 +39,7 @@ def run_order(order: str, is_cancelled: Callable[[], bool]) -> Iterator[str]:
             for _, modules in [event for event in events if event[0] == LOADED]:
                 process.load(modules)
             events = [event for event in events if event[0] != LOADED]
-            has_last = any(kind in LAST for kind, _ in events)
+            has_last = any(kind in LAST_EVENTS for kind, _ in events)
             if ended and not has_last:
                 events.append(_end(process.wait()))
             ended = ended or has_last  # nobody waits for the end of the process
@@ -69,7 +69,7 @@ def _batch(lines: "queue.SimpleQueue[bytes | None]") -> tuple[list[list[Any]], b
         if line is None:
             return events, True
         events.append(json.loads(line))
-        if events[-1][0] in LAST:
+        if events[-1][0] in LAST_EVENTS:
             break
     return events, False
 

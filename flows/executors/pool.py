@@ -13,20 +13,20 @@ from uuid import UUID
 
 from prefect import get_client, task
 from prefect.client.orchestration import SyncPrefectClient
-from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterState, FlowRunFilterStateType, FlowRunFilterTags
-from prefect.client.schemas.objects import State, StateType, WorkerStatus
+from prefect.client.schemas.objects import State, StateType
 from prefect.runtime import flow_run
-from prefect.states import Cancelled, Cancelling, Crashed, Pending
+from prefect.states import Cancelled, Cancelling, Pending
 
-from flows.executors.attempts import NO_WORKER_S, Lost, until_done
+from flows.executors.attempts import Lost, until_done
 from flows.executors.dispatch import Dispatch, check_portable, published_snapshot
 from flows.executors.executor import CommandFailed, Heard, Listener
 from flows.executors.lease import Lease, held_lease
 from flows.executors.nodes.companions import Companions, Other, Turns
-from flows.executors.order import Order, Outcome, order_from, outcome_from
+from flows.executors.order import Order, Outcome
 from flows.executors.pool_deployment import deploy, starting_patience_s
-from flows.executors.pool_report import BEAT_S
-from flows.executors.pool_watch import MAX_LINES, Seen, Watch
+from flows.executors.pool_follow import Follower
+from flows.executors.pool_left import jobs_under_way
+from flows.executors.pool_watch import Watch
 from flows.executors.pools import pool_for
 from flows.graph import StageNode
 from flows.process import Processes, Stopped
@@ -36,12 +36,8 @@ from flows.runs.server_away import answered, is_no_answer, reach
 from flows.view import current_view
 from genai_core.config import PARAMS_FILE, load_config
 
-POLL_S = 0.2
-LOST_S = 6 * BEAT_S  # without a word of a running job
 SERVER_POLL_S = 2.0
 AWAY_S = 600.0  # a server that restarts with its machine, or is too busy; a stage may have taken hours
-LOG_POLL_S = 1.0
-LAST_LINES_S = 5.0  # for the last lines of a log, which come after the end
 
 
 class PoolExecutor:
@@ -59,10 +55,11 @@ class PoolExecutor:
         patience_s: Mapping[str, float],
     ) -> None:
         self._client, self._dispatch, self._lease, self._processes = client, dispatch, lease, processes
-        self._pools, self._deployments, self._patience_s = pools, deployments, patience_s
+        self._pools, self._deployments = pools, deployments
         self._flow_run = flow_run.id
-        self._under_way = _jobs_under_way(client, run)
+        self._under_way = jobs_under_way(client, run)
         self._watch, self._turns = Watch(client), Turns()
+        self._follower = Follower(client, self._watch, processes, patience_s)
 
     def close(self) -> None:
         self._watch.close()
@@ -97,7 +94,7 @@ class PoolExecutor:
         """The outcome of one attempt. Raises Lost, CommandFailed, Stopped."""
         seen = self._watch.add(run)
         try:
-            return self._followed(run, seen, order, listener)
+            return self._follower.outcome(run, seen, self._pools[order.job.stage], order, listener)
         except (Lost, CommandFailed):
             raise  # it has ended, or was given up
         except BaseException:  # stopped, or what we hear cannot be written: nobody waits for it any more
@@ -138,78 +135,6 @@ class PoolExecutor:
                     raise
                 time.sleep(SERVER_POLL_S)
 
-    def _followed(self, run: UUID, seen: Seen, order: Order, listener: Heard) -> Outcome:
-        pool, told = self._pools[order.job.stage], _Told(listener)
-        while True:
-            if self._processes.stopping:
-                raise Stopped("stopped on request")
-            listener.check()
-            ended, report = seen.has_ended, seen.report
-            told.report(report)
-            if not told.has_begun:
-                self._tell_of_no_worker(pool, order.node.count if order.node else 1, seen, told)
-            if told.may_ask():
-                with suppress(Exception):  # the server is away; the lines come later
-                    told.lines(self._watch.new_lines(run, seen))
-            if report.get("outcome"):
-                self._last_lines(run, seen, told)
-                return outcome_from(report["outcome"])
-            if ended:
-                self._check_lost(seen)
-                raise Lost(seen.message or "its process died")
-            if why := self._silence(pool, seen):
-                self._give_up(run, why)
-                raise Lost(why)
-            time.sleep(POLL_S)
-
-    def _check_lost(self, seen: Seen) -> None:
-        """Raise CommandFailed for an attempt that ended without an outcome, unless its worker was lost."""
-        if seen.is_deleted:
-            raise CommandFailed("its run was deleted at the server", retryable=False)
-        if seen.state == StateType.CANCELLED:
-            raise CommandFailed("its run was cancelled at the server", retryable=False)
-        if seen.state != StateType.CRASHED:
-            raise CommandFailed(f"its worker could not run it: {seen.message}")
-
-    def _silence(self, pool: str, seen: Seen) -> str | None:
-        """Why a job counts as lost, although the server has no end of it."""
-        if seen.state == StateType.RUNNING and seen.silent_s > LOST_S:
-            return f"no word from its worker for {LOST_S:.0f} s"
-        if seen.state == StateType.PENDING and seen.silent_s > self._patience_s[pool]:
-            return f"taken by a worker, but not begun for {self._patience_s[pool]:.0f} s"
-        return None
-
-    def _tell_of_no_worker(self, pool: str, needed: int, seen: Seen, told: "_Told") -> None:
-        if seen.state != StateType.SCHEDULED or seen.silent_s < NO_WORKER_S or told.waits_for_worker:
-            return
-        told.waits_for_worker = True
-        with suppress(Exception):
-            online = self._online(pool)
-            if online >= needed:
-                told.listener.waits(f"for a free worker of the work pool {pool}")
-            else:
-                there = f"only {online} of {needed}" if online else "none"
-                told.listener.waits(
-                    f"for a worker: {there} of the work pool {pool} is online. Start one: prefect worker start --pool "
-                    f"{pool}"
-                )
-
-    def _online(self, pool: str) -> int:
-        workers = self._client.read_workers_for_work_pool(pool)
-        return sum(worker.status == WorkerStatus.ONLINE for worker in workers)
-
-    def _last_lines(self, run: UUID, seen: Seen, told: "_Told") -> None:
-        deadline = time.monotonic() + LAST_LINES_S
-        while seen.lines < int(seen.report.get("lines", 0)) and time.monotonic() < deadline:
-            time.sleep(POLL_S)
-            with suppress(Exception):
-                told.lines(self._watch.new_lines(run, seen))
-
-    def _give_up(self, run: UUID, why: str) -> None:
-        """Mark the attempt as crashed. If its worker lives after all, it ends the job's processes when it sees that."""
-        with suppress(Exception):
-            self._client.set_flow_run_state(run, Crashed(message=why), force=True)
-
     def _cancel(self, run: UUID, known: StateType) -> None:
         if self._lease.is_lost:  # the job belongs to the coordinator that has taken the run over
             return
@@ -224,42 +149,6 @@ class PoolExecutor:
             task=stand_in, flow_run_id=UUID(self._flow_run), dynamic_key=key, name=name, state=Pending()
         )
         return created.id
-
-
-class _Told:
-    """What the listener has been told of one attempt."""
-
-    def __init__(self, listener: Heard) -> None:
-        self.listener = listener
-        self.has_begun = self.waits_for_worker = False
-        self._waits: str | None = None
-        self._progress: object = None
-        self._asked = -LOG_POLL_S
-
-    def may_ask(self) -> bool:
-        """Whether it is time to look for new lines. A worker sends them every two seconds."""
-        if time.monotonic() - self._asked < LOG_POLL_S:
-            return False
-        self._asked = time.monotonic()
-        return True
-
-    def report(self, report: Mapping[str, object]) -> None:
-        waits, gpus, progress = report.get("waits"), report.get("gpus"), report.get("progress")
-        if isinstance(waits, str) and waits != self._waits:
-            self._waits = waits
-            self.listener.waits(waits)
-        if isinstance(meets := report.get("meets"), dict) and gpus is None:
-            self.listener.meets(meets)
-        if isinstance(gpus, list) and not self.has_begun:
-            self.has_begun = True
-            self.listener.started(tuple(gpus))
-        if isinstance(progress, dict) and progress != self._progress:
-            self._progress = progress
-            self.listener.progress(progress)
-
-    def lines(self, lines: Iterable[str]) -> None:
-        for line in lines:
-            self.listener.line(line)
 
 
 @contextmanager
@@ -278,7 +167,7 @@ def open_pool_executor(
     """
     compute = load_config(place.folder / PARAMS_FILE).compute
     check_portable(place.folder)
-    pools = {stage.name: pool_for(stage.name, stage.needs, compute) for stage in stages if stage.command}
+    pools = {stage.name: pool_for(stage.name, stage.needs, compute) for stage in stages}
     with get_client(sync_client=True) as client:
         say, is_over = current_view().note, lambda: processes.stopping
         reach(client, say, is_over)
@@ -307,32 +196,6 @@ def open_pool_executor(
                 yield executor
             finally:
                 executor.close()
-
-
-def cancel_left(client: SyncPrefectClient, run: str) -> None:
-    """Cancel the jobs that a coordinator has left with the workers. The caller holds the run."""
-    for job, _ in _jobs_under_way(client, run).values():
-        with suppress(Exception):  # it has ended meanwhile
-            client.set_flow_run_state(job, Cancelling())
-
-
-def _jobs_under_way(client: SyncPrefectClient, run: str) -> dict[str, tuple[UUID, Order]]:
-    """The jobs that a dead coordinator of the run has left with the workers: flow run and order, by the job's key."""
-    active = [StateType.SCHEDULED, StateType.PENDING, StateType.RUNNING]
-    filters = FlowRunFilter(
-        tags=FlowRunFilterTags(all_=["genai", run]),
-        state=FlowRunFilterState(type=FlowRunFilterStateType(any_=active)),
-    )
-    found: dict[str, tuple[UUID, Order]] = {}
-    asked = 0
-    while answer := client.read_flow_runs(flow_run_filter=filters, limit=MAX_LINES, offset=asked):
-        asked += len(answer)
-        for flow_run_ in answer:
-            with suppress(ValueError, KeyError):
-                order = order_from(flow_run_.parameters["order"])
-                if order.node is None or order.node.rank == 0:  # the others end with the first one
-                    found[key_of(order.job)] = flow_run_.id, order
-    return found
 
 
 def _nothing() -> None:

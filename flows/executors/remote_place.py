@@ -24,7 +24,7 @@ from flows.data.kept_remote import KeptRemote
 from flows.data.objects import RemoteError
 from flows.data.outputs import Moved, StoredOutput, fetch_outputs, patiently, send_outputs
 from flows.dvc_config import edited_config
-from flows.executors.checkpoints import RemoteCheckpoints
+from flows.executors.checkpoints import CHECKPOINTS, RemoteCheckpoints
 from flows.executors.executor import Listener, NodeListener
 from flows.executors.local import LocalExecutor, Together
 from flows.executors.nodes.beside import run_beside
@@ -48,8 +48,7 @@ from genai_core.counted import counted
 HOME, REPOSITORY = "GENAI_WORKER_HOME", "GENAI_GIT_URL"
 OWN_GPUS = "GENAI_OWN_GPUS"  # set if nobody else may use the GPUs that a job sees: no other job waits for them then
 KEEPER = Path(__file__).parents[1] / "runs" / "keeper.py"
-CHECKPOINTS = Path(".genai/checkpoints")
-_LAST = "refs/genai/last"  # the newest snapshot that came here: the next one is fetched as a difference to it
+_NEWEST = "refs/genai/last"  # the newest snapshot that came here: the next one is fetched as a difference to it
 
 
 def worker_home() -> Path:
@@ -77,7 +76,7 @@ def execute_order(order: Order, home: Path, listener: NodeListener, processes: P
             place.lay_out(order.reads)
             job = _checked_job(place, order.job)
             if order.node and order.node.rank > 0:
-                stage, resources = place.node(job.stage), resources_of(folder)
+                stage, resources = place.stage(job.stage), resources_of(folder)
                 return run_beside(place, stage, job, order, order.node, listener, processes, resources, lock)
             checkpoints = RemoteCheckpoints(remote.use(lambda _, store: store), key_of(job), folder / CHECKPOINTS)
             began = time.monotonic()
@@ -90,7 +89,7 @@ def execute_order(order: Order, home: Path, listener: NodeListener, processes: P
                 together = _together(order.node, listener, processes)
                 executor = LocalExecutor(place, processes, resources_of(folder), order.variables, together)
                 with checkpoints.sent(listener.line):
-                    result = executor.execute(place.node(job.stage), job, listener, lock)
+                    result = executor.execute(place.stage(job.stage), job, listener, lock)
             made = place.made(job.stage)
             moved = patiently(lambda: remote.use(lambda repo, store: send_outputs(repo, store, made)), listener.line)
             listener.line(f"sent {_described(moved)}")
@@ -173,7 +172,7 @@ def _fetch_snapshot(clone: Path, address: str, order: Order) -> None:
         git(clone, "cat-file", "-e", f"{order.job.snapshot}^{{commit}}")
     except GitError:
         try:
-            git(clone, "fetch", "--quiet", "--no-tags", address, f"+{order.ref}:{_LAST}")
+            git(clone, "fetch", "--quiet", "--no-tags", address, f"+{order.ref}:{_NEWEST}")
             git(clone, "cat-file", "-e", f"{order.job.snapshot}^{{commit}}")
         except GitError as error:
             raise GitError(

@@ -13,12 +13,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from flows.executors.job_runner import LAST_EVENTS
 from flows.executors.order import Order, outcome_from
 from flows.process import Processes, Stopped
 
 EVENTS = "events"
 POLL_S = 0.5
-_LAST = ("outcome", "broken", "stopped")
 
 
 class EventFile:
@@ -93,7 +93,7 @@ def own_order(order: Order, folder: Path, processes: Processes) -> Order:
             if kind == "meets":
                 where: Sequence[str] = value["addresses"]
                 return replace(order, node=replace(order.node, rank=rank, addresses=tuple(where), port=value["port"]))
-            if kind in _LAST:
+            if kind in LAST_EVENTS:
                 raise Stopped("the first machine has ended")
         time.sleep(POLL_S)
     raise Stopped("stopped on request")

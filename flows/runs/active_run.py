@@ -79,6 +79,8 @@ def resume_run(
     sweep(workspace)
     is_known = bool(matching_runs(workspace, name))
     before = find_resumable(workspace, name if is_known else take_over(workspace, name, say))
+    if before.executor == "pool" and executor not in (None, "pool"):
+        say("it had executor pool: PREFECT_API_URL must name that server, or jobs that workers have are not cancelled")
     with run_folder(workspace, before.id) as (folder, lock):
         snapshot = Snapshot(before.snapshot, "", before.base, before.branch, before.changed, ())
         done = {name: stage for name, stage in before.stages.items() if stage.outcome in DONE}

@@ -208,6 +208,8 @@ def _row(run: "RunRecord") -> list[str]:
     distances = [row["FD"] for row in run.figures if isinstance(row.get("FD"), float)]
     left = sum(stage.left is not None for stage in run.stages.values())
     counted += [f"{left} only in the cache"] if left else []
+    if not outcomes and run.state not in ("running", "completed"):
+        counted = ["none began"]
     return [run.id, _local(run.began), run.state, ", ".join(counted), str(min(distances, default="")), _source(run)]
 
 

@@ -163,7 +163,7 @@ def _open_executor(prepared: PreparedRun, processes: Processes, chosen: str | No
     chosen = chosen or active.recorder.record.executor or compute.executor
     is_published = active.recorder.record.is_published or chosen != "local"
     active.recorder.set(executor=chosen, is_published=is_published)
-    stages = [stage for stage in prepared.run_plan.graph.stages if _may_run(stage, prepared.run_plan.plan)]
+    stages = prepared.run_plan.may_run
     if chosen == "pool":
         from flows.executors.pool import open_pool_executor
 
@@ -192,10 +192,6 @@ def _open_executor(prepared: PreparedRun, processes: Processes, chosen: str | No
         local, active.place, prepared.home, active.id, snapshot.commit, processes, variables
     ) as home_executor:
         yield home_executor
-
-
-def _may_run(stage: StageNode, plan: Plan) -> bool:
-    return any(plan[name].action != "keep" for name in (stage.name, *stage.upstream))
 
 
 def _variables(snapshot: Snapshot, root: Path) -> dict[str, str]:

@@ -87,10 +87,10 @@ class Place:
         with self._lock:
             return bool(self._repo.dvcignore.is_ignored_dir(str(self.folder / name)))
 
-    def node(self, stage: str) -> StageNode:
+    def stage(self, name: str) -> StageNode:
         """The stage as in dvc.yaml. Raises GraphError for an invalid `meta:`."""
         with self._lock:
-            return next(node for node in read_graph(self._repo).stages if node.name == stage)
+            return next(stage for stage in read_graph(self._repo).stages if stage.name == name)
 
     def working_folder(self, stage: str) -> Path:
         """Where the stage's command runs: `wdir`, or the folder of its dvc.yaml."""

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from flows.graph import Graph, GraphError, open_repo, read_graph
+from flows.graph import Graph, GraphError, StageNode, open_repo, read_graph
 from flows.plan import Plan, StagePlan, make_plan
 from flows.process import run_command
 from flows.runs.inputs import check_inputs
@@ -36,6 +36,15 @@ class RunPlan:
         """The plan to show: recording a source is part of the run."""
         recorded = {entry.stage: entry for entry in self.sources}
         return Plan(tuple(recorded.get(entry.stage, entry) for entry in self.plan.stages))
+
+    @property
+    def may_run(self) -> tuple[StageNode, ...]:
+        """The stages whose command may be executed: they are to run, or a stage above is not kept."""
+        return tuple(
+            stage
+            for stage in self.graph.stages
+            if stage.command and any(self.plan[name].action != "keep" for name in (stage.name, *stage.upstream))
+        )
 
 
 def plan_run(workspace: Path, stages: Iterable[str]) -> RunPlan:

@@ -87,7 +87,7 @@ def search(
     request = Request(trials, minutes, parallel, study, storage, executor)
     live = sys.stdout.isatty() and not as_json
     try:
-        found = run_search(workspace, request, click.echo, checked_plan(workspace), live=live)
+        found = run_search(workspace, request, click.echo, checked_plan(workspace, executor), live=live)
     except (KeyboardInterrupt, SystemExit):
         click.echo("stopped; the same command continues the study, and interrupted trainings resume", err=True)
         raise

@@ -113,5 +113,8 @@ def workers(workspace: Path, as_json: bool) -> None:
         click.echo("no worker has ever been there; start one: prefect worker start --pool NAME --type process")
     if found.jobs:
         click.echo()
-        jobs = [[one.run, one.stage, one.attempt, one.state, one.host, one.doing] for one in found.jobs]
+        jobs = [
+            [one.run, f"{one.stage} {one.part}".rstrip(), one.attempt, one.state, one.host, one.doing]
+            for one in found.jobs
+        ]
         print_table(jobs, ["run", "stage", "attempt", "state", "machine", ""])

@@ -19,7 +19,6 @@ from flows.redact import without_secrets
 from flows.services.api import api_at
 from flows.services.check import Check
 from flows.services.settings import configured_api_url
-from flows.web import date_of
 
 MIN_FREE_GB = 10.0
 # Prefect gives a job to a worker whose clock has reached the job's time.
@@ -79,7 +78,7 @@ def check_clock(_checkout: Path) -> Check:
     if url is None:
         return Check("clock", "warn", "not compared: no server is configured")
     asked = time.time()
-    text = date_of(f"{url}/health", timeout_s=10.0)
+    text = api_at(url).date()
     between = (asked + time.time()) / 2.0
     off_s = between - parsedate_to_datetime(text).timestamp() - 0.5  # the header has whole seconds
     found = f"{abs(off_s):.0f} s {'ahead of' if off_s > 0 else 'behind'} the server's"

@@ -25,7 +25,8 @@ from flows.services.zombie_runs import HEARTBEAT_S, ensure_automations
 from genai_core.config import ServeConfig
 
 LOGS, HOME = Path(".genai/logs"), Path(".genai/prefect")
-START_TIMEOUT_S = 120.0
+START_TIMEOUT_S = 300.0  # on a busy machine, the server's first start takes minutes; one that died is seen at once
+SLOW_START_S = 30.0
 
 
 def up(workspace: Path, host: str, port: int, say: Callable[[str], None], *, database: str | None = None) -> State:
@@ -54,7 +55,7 @@ def up(workspace: Path, host: str, port: int, say: Callable[[str], None], *, dat
                 _check_port(host, port)
                 started.insert(0, _start(workspace, "server", _server_command(host, port), wanted, on_server))
                 write_state(workspace, State(wanted, tuple(started)))
-            _wait("the server", workspace, started[0], lambda: _is_healthy(api))
+            _wait("the server", workspace, started[0], lambda: _is_healthy(api), say)
             for pool in pools:
                 name = f"worker {pool}"
                 worker = next((service for service in started if service.name == name), None)
@@ -62,11 +63,11 @@ def up(workspace: Path, host: str, port: int, say: Callable[[str], None], *, dat
                     worker = _start(workspace, name, _worker_command(pool), wanted)
                     started.append(worker)
                     write_state(workspace, State(wanted, tuple(started)))
-                _wait(name, workspace, worker, lambda pool=pool: _has_worker(api, pool))  # type: ignore[misc]
+                _wait(name, workspace, worker, lambda pool=pool: _has_worker(api, pool), say)  # type: ignore[misc]
             _deploy(workspace, wanted, say)
             _ensure_automations(api)
             if serve is not None:
-                _serve(workspace, serve, wanted, started)
+                _serve(workspace, serve, wanted, started, say)
                 say(f"served: {', '.join(serve.models)} at {serve_url(serve)}")
         except BaseException:
             for service in reversed(started):
@@ -77,7 +78,7 @@ def up(workspace: Path, host: str, port: int, say: Callable[[str], None], *, dat
         return State(wanted, tuple(started))
 
 
-def _serve(workspace: Path, config: ServeConfig, url: str, started: list[Service]) -> None:
+def _serve(workspace: Path, config: ServeConfig, url: str, started: list[Service], say: Callable[[str], None]) -> None:
     """Start the server for models, unless it runs, and wait until it draws."""
     service = next((service for service in started if service.name == SERVE), None)
     if service is None:
@@ -85,7 +86,7 @@ def _serve(workspace: Path, config: ServeConfig, url: str, started: list[Service
         service = _start(workspace, SERVE, serve_command(workspace, config), url)
         started.append(service)
         write_state(workspace, State(url, tuple(started)))
-    _wait("the server for models (serve: in params.yaml)", workspace, service, lambda: is_ready(config))
+    _wait("the server for models (serve: in params.yaml)", workspace, service, lambda: is_ready(config), say)
 
 
 def down(workspace: Path) -> tuple[str, ...]:
@@ -206,13 +207,21 @@ def _ensure_automations(api: Api) -> None:
         raise ServicesError(f"the automations for zombie runs could not be created: {error}") from None
 
 
-def _wait(what: str, workspace: Path, service: Service, ready: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + START_TIMEOUT_S
+def _wait(what: str, workspace: Path, service: Service, ready: Callable[[], bool], say: Callable[[str], None]) -> None:
+    began, log, told = time.monotonic(), _log(workspace, service.name), False
     while not ready():
-        if not service.process() or time.monotonic() > deadline:
-            log = _log(workspace, service.name)
+        passed_s = time.monotonic() - began
+        if not service.process():
             output = log.read_text(errors="replace").strip().splitlines()[-3:] if log.is_file() else []
             raise ServicesError("\n".join([f"{what} did not start; see {log}:", *map(redacted, output)]))
+        if passed_s > START_TIMEOUT_S:
+            raise ServicesError(
+                f"{what} is alive, but was not ready after {START_TIMEOUT_S:.0f} s; see {log}. If this machine is "
+                "busy, try again when it is not"
+            )
+        if passed_s > SLOW_START_S and not told:
+            told = True
+            say(f"waiting for {what}, for {START_TIMEOUT_S:.0f} s at most; its log: {log}")
         time.sleep(0.2)
 
 

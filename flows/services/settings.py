@@ -4,7 +4,9 @@
 those that Prefect finds.
 """
 
+import json
 import os
+import re
 import ssl
 import tomllib
 from collections.abc import Iterator, Mapping
@@ -17,8 +19,10 @@ from genai_core import GenaiError
 
 URL, AUTH, KEY = "PREFECT_API_URL", "PREFECT_API_AUTH_STRING", "PREFECT_API_KEY"
 SERVER_AUTH = "PREFECT_SERVER_API_AUTH_STRING"
+HEADERS = "PREFECT_CLIENT_CUSTOM_HEADERS"
 _HOME, _PROFILES, _PROFILE = "PREFECT_HOME", "PREFECT_PROFILES_PATH", "PREFECT_PROFILE"
 _CERTIFICATES, _ANY_CERTIFICATE = "PREFECT_API_SSL_CERT_FILE", "PREFECT_API_TLS_INSECURE_SKIP_VERIFY"
+_CERTIFICATES_OF_OPENSSL = "SSL_CERT_FILE"
 
 # The keys of a setting in prefect.toml, and below [tool.prefect] in pyproject.toml.
 _TABLES: dict[str, tuple[str, ...]] = {
@@ -26,6 +30,7 @@ _TABLES: dict[str, tuple[str, ...]] = {
     AUTH: ("api", "auth_string"),
     KEY: ("api", "key"),
     SERVER_AUTH: ("server", "api", "auth_string"),
+    HEADERS: ("client", "custom_headers"),
     _HOME: ("home",),
     _PROFILES: ("profiles_path",),
     _CERTIFICATES: ("api", "ssl_cert_file"),
@@ -33,6 +38,8 @@ _TABLES: dict[str, tuple[str, ...]] = {
 }
 
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
+_HEADER_NAME, _HEADER_VALUE = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"), re.compile(r"[\t -~]*")
+_OF_THE_CLIENT = ("user-agent", "prefect-csrf-token", "prefect-csrf-client")  # Prefect ignores these, too
 
 
 class SettingsError(GenaiError):
@@ -41,10 +48,14 @@ class SettingsError(GenaiError):
 
 @dataclass(frozen=True)
 class Credentials:
-    """user:password for basic authentication, which takes precedence, or an API key of Prefect Cloud."""
+    """user:password for basic authentication, which takes precedence, or an API key of Prefect Cloud.
+
+    headers: (name, value) of the user's own, such as a proxy before the server wants; they replace those of the client.
+    """
 
     auth: str | None = None
     key: str | None = None
+    headers: tuple[tuple[str, str], ...] = ()
 
 
 def setting(name: str) -> str | None:
@@ -53,6 +64,8 @@ def setting(name: str) -> str | None:
     Files are searched in the current folder, as Prefect does. An empty value counts as unset. Raises SettingsError.
     """
     value = next(_found(name), None)
+    if isinstance(value, dict):
+        return json.dumps(value)
     return None if value is None else str(value) or None
 
 
@@ -74,30 +87,38 @@ def server_auth() -> str | None:
 def credentials_for(url: str, *, ours: bool = False) -> Credentials:
     """This user's credentials for a server. ours: `genai up` of this checkout started it.
 
-    The credentials of the configured address, including the key, are sent to that address only. A server on this
-    machine without configured credentials is assumed to be the user's own. Raises SettingsError.
+    The credentials of the configured address, including key and headers, are sent to that address only. A server on
+    this machine without configured credentials is assumed to be the user's own. Raises SettingsError.
     """
     configured, own = configured_api_url(), server_auth()
     if ours and own:
         return Credentials(auth=own)
     if configured is None:
-        known = Credentials(auth=setting(AUTH))
+        known = Credentials(auth=setting(AUTH), headers=_custom_headers())
     elif _server_of(configured) == _server_of(url):
-        known = Credentials(setting(AUTH) or _login(configured), setting(KEY))
+        known = Credentials(setting(AUTH) or _login(configured), setting(KEY), _custom_headers())
     else:
         known = Credentials()
     if known.auth is None and own and _server_of(url)[1] in _LOOPBACK:
-        return Credentials(auth=own)
+        return Credentials(auth=own, headers=known.headers)
     return known
 
 
 def tls_context(url: str) -> ssl.SSLContext | None:
-    """The TLS context with Prefect's settings for certificates; None for plain HTTP. Raises SettingsError."""
+    """The TLS context with Prefect's settings for certificates; None for plain HTTP. Raises SettingsError.
+
+    Without a setting, the certificates of this machine are trusted, and those that Prefect's client trusts: a container
+    or a Python from python.org may have none.
+    """
     if not url.startswith("https:"):
         return None
     certificates = setting(_CERTIFICATES)
     try:
         context = ssl.create_default_context(cafile=certificates)
+        if certificates is None and _CERTIFICATES_OF_OPENSSL not in os.environ:
+            import certifi  # Prefect's client needs it
+
+            context.load_verify_locations(certifi.where())
     except OSError as error:  # also ssl.SSLError: not a file of certificates
         raise SettingsError(
             f"{_CERTIFICATES}: the certificates in {certificates} cannot be read: {error.strerror or error}"
@@ -105,6 +126,22 @@ def tls_context(url: str) -> ssl.SSLContext | None:
     if (setting(_ANY_CERTIFICATE) or "").lower() in ("1", "true", "yes", "on", "t", "y"):
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     return context
+
+
+def _custom_headers() -> tuple[tuple[str, str], ...]:
+    text = setting(HEADERS)
+    if text is None:
+        return ()
+    try:
+        found = json.loads(text)
+    except ValueError:
+        found = None
+    if not isinstance(found, dict) or not all(isinstance(value, str) for value in found.values()):
+        raise SettingsError(f'{HEADERS}: expected a JSON object of texts, such as {{"X-Office": "key"}}')
+    for name, value in found.items():
+        if not _HEADER_NAME.fullmatch(name) or not _HEADER_VALUE.fullmatch(value):
+            raise SettingsError(f"{HEADERS}: the header {name!r} has characters that HTTP cannot send")
+    return tuple((name, value) for name, value in found.items() if name.lower() not in _OF_THE_CLIENT)
 
 
 def _server_of(url: str) -> tuple[str, str | None, int | None]:
@@ -131,7 +168,7 @@ def _found(name: str) -> Iterator[Any]:
         entry: Any = _toml(Path(file))
         for key in (*table, *_TABLES[name]):
             entry = entry.get(key) if isinstance(entry, dict) else None
-        if entry is not None and not isinstance(entry, dict):
+        if entry is not None and (name == HEADERS or not isinstance(entry, dict)):
             yield entry
     if name != _PROFILES and (entry := _profile().get(name)) is not None:
         yield entry

@@ -25,11 +25,15 @@ class Worker:
 
 @dataclass(frozen=True)
 class RunningJob:
-    """A job that a worker has, or that waits for one. doing: for people."""
+    """A job that a worker has, or that waits for one. doing: for people.
+
+    part: "machine 2 of 2" of a training on several machines, which is one such job on each; else empty.
+    """
 
     run: str
     stage: str
     attempt: str
+    part: str
     state: str
     host: str
     home: str
@@ -77,12 +81,12 @@ def _jobs(api: Api) -> tuple[RunningJob, ...]:
 
 
 def _job(run: dict[str, Any], report: dict[str, Any]) -> RunningJob:
-    name, stage, attempt = (*run["name"].split(" "), "", "", "")[:3]  # "RUN STAGE ATTEMPT"
+    name, stage, attempt, part = (*run["name"].split(" ", 3), "", "", "", "")[:4]  # as pool.py names it
     doing = "waits for a worker" if not report else f"waits {report['waits']}" if report.get("waits") else "works"
     if report.get("progress"):
         doing = describe_progress(report["progress"])
     return RunningJob(
-        name, stage, attempt, run["state"]["name"].lower(), report.get("host", ""), report.get("home", ""), doing
+        name, stage, attempt, part, run["state"]["name"].lower(), report.get("host", ""), report.get("home", ""), doing
     )
 
 

@@ -44,12 +44,14 @@ def deploy_automations() -> dict[str, str]:
     """
     from prefect.settings import get_current_settings  # loaded by `prefect deploy`, with its --profile
 
-    known = get_current_settings().api
+    settings = get_current_settings()
+    known = settings.api
     if known.url is None:  # a temporary server, which ends with the command
         return {}
     auth, key = (secret.get_secret_value() if secret else None for secret in (known.auth_string, known.key))
     try:
-        ensure_automations(Api(known.url.rstrip("/"), Credentials(auth, key)))
+        headers = tuple(settings.client.custom_headers.items())
+        ensure_automations(Api(known.url.rstrip("/"), Credentials(auth, key, headers)))
     except ApiError as error:
         print(f"zombie runs will not be marked as crashed, because the automations could not be created: {error}")
     return {}

@@ -39,9 +39,15 @@ def test_a_run_on_other_machines_needs_a_server_that_they_reach(fresh: Path) -> 
 
 def test_a_pool_that_nobody_started_is_refused_before_any_stage(fresh: Path, server: Server) -> None:
     connect(fresh)
+    set_parameter(fresh, "compute.pools", {POOL: {**OFFER, "memory_gb": 0.05}})
+    answer = genai(fresh, "run", "--executor", "pool", api_url=server.url)
+    assert answer.returncode == 2
+    assert "needs 1 cores, 0.1 GB of memory and 0 GPUs, and no pool of compute.pools has that" in answer.stderr
+    assert not (fresh / ".genai" / "runs").exists(), "the checkout alone tells"
     set_parameter(fresh, "compute.pools", {POOL: OFFER})
     answer = genai(fresh, "run", "--executor", "pool", api_url=server.url)
     assert answer.returncode == 2
+    assert "none began" in genai(fresh, "runs").stdout
     assert f"the server has no work pool '{POOL}'; the first worker makes it: prefect worker start" in answer.stderr
     assert shell(fresh.parent / "origin.git", f"git for-each-ref {REFS}") == ""
 

@@ -24,10 +24,11 @@ pytestmark = DVC_WARNS
 
 
 @contextmanager
-def published(home: Path, stage: str) -> Iterator[tuple[RunRecord, Dispatch, Order]]:
+def published(home: Path, stage: str, executor: str | None = None) -> Iterator[tuple[RunRecord, Dispatch, Order]]:
     """A run whose snapshot is at the git remote, and an order of its stage `prepare`."""
-    with prepare_run(home, (stage,), None, print) as prepared:
+    with prepare_run(home, (stage,), None, print, executor=executor) as prepared:
         assert prepared.active is not None
+        prepared.active.recorder.set(is_published=executor is not None)
         run, place = prepared.active.recorder.record, prepared.active.place
         with published_snapshot(home, run.id, run.snapshot) as address:
             dispatch = Dispatch(place, address, {})

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from flows.services import api
-from flows.services.api import Api, ApiError
+from flows.services.api import Api, ApiError, CsrfToken
 from flows.services.settings import Credentials
 from tests.flows.web_servers import Site, no_http, site
 
@@ -57,6 +57,55 @@ def test_credentials_are_sent_but_not_to_the_target_of_a_redirect() -> None:
     wanted = r"set PREFECT_API_AUTH_STRING to .* or PREFECT_API_URL and PREFECT_API_KEY"
     with site(401) as server, pytest.raises(ApiError, match=wanted):
         ask(server)
+
+
+def test_headers_of_the_users_own_replace_the_clients() -> None:
+    with site() as server:
+        ask(server, Credentials("me:pw", headers=(("authorization", "Bearer proxy"), ("X-Office", "k"))))
+    headers = server.got[0].headers
+    assert (headers["Authorization"], headers["X-Office"]) == ("Bearer proxy", "k")
+    assert headers["User-Agent"] == "genai-pipeline"
+    with site(403) as server, pytest.raises(ApiError, match=r"status 403 .* set PREFECT_CLIENT_CUSTOM_HEADERS"):
+        ask(server)
+
+
+def test_csrf_token_is_asked_for_once_by_all_threads() -> None:
+    token, asked = CsrfToken(), list[str]()
+
+    def get(path: str) -> dict[str, str]:
+        asked.append(path)
+        return {"token": f"token {len(asked)}"}
+
+    token.renew({}, get)
+    refused = token.headers()
+    assert refused["Prefect-Csrf-Token"] == "token 1"
+    token.renew({}, get)  # a request that was sent before the token came
+    assert (token.headers(), asked) == (refused, [f"csrf-token?client={refused['Prefect-Csrf-Client']}"])
+    token.renew(refused, get)
+    assert token.headers()["Prefect-Csrf-Token"] == "token 2"
+
+
+def test_a_server_that_refuses_its_own_token_is_not_asked_for_ever() -> None:
+    with (
+        site(403, 200, 403, body=b'{"detail": "Missing CSRF token.", "token": "t"}') as server,
+        pytest.raises(ApiError, match="status 403"),
+    ):
+        ask(server)
+    assert [got.method for got in server.got] == ["POST", "GET", "POST"]
+
+
+@pytest.mark.parametrize("variable", ["http_proxy", "ALL_PROXY"])
+def test_proxy_of_the_environment(variable: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("http_proxy", "all_proxy", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+    with site() as proxy:
+        monkeypatch.setenv(variable, f"http://127.0.0.1:{proxy.port}")
+        Api("http://office.invalid/api").get("health")
+        assert proxy.got[0].path == "http://office.invalid/api/health"
+        monkeypatch.setenv("NO_PROXY", "office.invalid")
+        with pytest.raises(ApiError, match=r"not known|resolution"):
+            Api("http://office.invalid/api").get("health")
 
 
 def test_server_that_is_not_prefects_gives_a_message_of_one_line() -> None:

@@ -1,4 +1,4 @@
-"""Prefect's real server with a password, set as in docs/deploying.md: which settings give access."""
+"""Prefect's real server with a password and CSRF protection, set as in docs/deploying.md: what gives access."""
 
 import json
 import os
@@ -10,10 +10,14 @@ from pathlib import Path
 
 import pytest
 
+from flows.executors.order import Outcome
+from flows.process import Processes
 from flows.retraining import RetrainError
 from flows.retraining.approval import answer, waiting
+from flows.services import job_run
 from flows.services.api import Api
 from flows.services.doctor_server import check_server
+from flows.services.job_report import Report
 from flows.services.settings import AUTH, SERVER_AUTH, URL, Credentials
 from flows.services.zombie_runs import NO_HEARTBEAT, STUCK, outdated_automations
 from tests.flows.conftest import DVC_WARNS, ROOT, genai, prefect_server
@@ -26,8 +30,9 @@ SECRET = "me:pass word"
 def locked(
     _own_settings: None, tmp_path_factory: pytest.TempPathFactory, prefect_home: Callable[[Path], Path]
 ) -> Iterator[str]:
-    """The address of a server that requires SECRET."""
-    with prefect_server(prefect_home(tmp_path_factory.mktemp("locked")), **{SERVER_AUTH: SECRET}) as url:
+    """The address of a server that requires SECRET, and a token with each change."""
+    protected = {SERVER_AUTH: SECRET, "PREFECT_SERVER_CSRF_PROTECTION_ENABLED": "true"}
+    with prefect_server(prefect_home(tmp_path_factory.mktemp("locked")), **protected) as url:
         yield url
 
 
@@ -52,6 +57,23 @@ def test_missing_credentials_give_a_message_of_one_line(fresh: Path, locked: str
         assert answered.returncode == 2, answered.stdout + answered.stderr
         assert "set PREFECT_API_AUTH_STRING to the server's user:password" in answered.stderr
         assert "Traceback" not in answered.stderr
+
+
+def test_the_process_of_a_pools_job_reports(locked: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def outcome_of(_order: object, report: Report, _processes: Processes) -> Outcome:
+        report.line("a line")
+        api._csrf._token = "expired"
+        return Outcome("k", 1, {"cmd": "true"}, ran=True, seconds=2.0)
+
+    monkeypatch.setattr(job_run, "order_from", lambda _text: None)
+    monkeypatch.setattr(job_run, "outcome_of", outcome_of)
+    api = Api(locked, Credentials(auth=SECRET))
+    flow = api.post("flows/", name="genai-job")
+    run = api.post("flow_runs/", flow_id=flow["id"], parameters={"order": "{}"})["id"]
+    assert job_run.execute_run(api, run, Processes()) == 0
+    assert api.get(f"flow_runs/{run}")["state"]["message"] == "ran in 2.0 s"
+    (line,) = api.post("logs/filter", logs={"flow_run_id": {"any_": [run]}})
+    assert line["message"] == "a line"
 
 
 @pytest.mark.long

@@ -156,6 +156,14 @@ def test_reasons_why_up_fails(checkout: Path, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(services, "_server_command", lambda *_: [sys.executable, "-c", "raise SystemExit('no disk')"])
     with pytest.raises(ServicesError, match=r"the server did not start; see .*server\.log:\nno disk"):
         up(checkout, "127.0.0.1", free_port(), print)
+    # One that is only slow, as on a busy machine.
+    said: list[str] = []
+    monkeypatch.setattr(services, "_server_command", lambda *_: ["sleep", "60"])
+    monkeypatch.setattr(services, "START_TIMEOUT_S", 0.5)
+    monkeypatch.setattr(services, "SLOW_START_S", 0.1)
+    with pytest.raises(ServicesError, match=r"the server is alive, but was not ready after .* see .*server\.log"):
+        up(checkout, "127.0.0.1", free_port(), said.append)
+    assert said[0].startswith("waiting for the server, for ")
     for content, message in (
         ("a: [", "not valid YAML"),
         ("[]", "a list `deployments`"),

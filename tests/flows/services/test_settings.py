@@ -11,6 +11,7 @@ from pydantic import SecretStr
 
 from flows.services.settings import (
     AUTH,
+    HEADERS,
     KEY,
     SERVER_AUTH,
     URL,
@@ -25,8 +26,12 @@ from flows.services.settings import (
 )
 
 PLACES = ("environment", ".env", "prefect.toml", "pyproject.toml", "profile")
-TABLES = {URL: ("api", "url"), AUTH: ("api", "auth_string"), KEY: ("api", "key")} | {
-    SERVER_AUTH: ("server", "api", "auth_string")
+TABLES = {
+    URL: ("api", "url"),
+    AUTH: ("api", "auth_string"),
+    KEY: ("api", "key"),
+    SERVER_AUTH: ("server", "api", "auth_string"),
+    HEADERS: ("client", "custom_headers"),
 }
 HERE = "http://127.0.0.1:4200/api"
 
@@ -63,6 +68,12 @@ def write(folder: Path, values: dict[tuple[str, str], str], monkeypatch: pytest.
     (folder / "home/profiles.toml").write_text("\n".join(['active = "a"', "[profiles.a]", *lines["profile"]]))
 
 
+def value_of(place: str, name: str, number: int) -> str:
+    if name == HEADERS:
+        return json.dumps({"X-Place": place})
+    return f"http://{place.strip('.')}/{number}" if name == URL else f"u:{place}"
+
+
 def prefects_own() -> dict[str, Any]:
     from prefect.settings import Settings, sources
 
@@ -70,7 +81,8 @@ def prefects_own() -> dict[str, Any]:
     found = Settings()
     values = (found.api.url, found.api.auth_string, found.api.key, found.server.api.auth_string)
     plain = [value.get_secret_value() if isinstance(value, SecretStr) else value for value in values]
-    return {name: value or None for name, value in zip((URL, AUTH, KEY, SERVER_AUTH), plain, strict=True)}
+    headers = json.dumps(found.client.custom_headers) if found.client.custom_headers else None
+    return {name: value or None for name, value in zip(TABLES, (*plain, headers), strict=True)}
 
 
 def test_places_are_read_in_prefects_order(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -78,9 +90,7 @@ def test_places_are_read_in_prefects_order(folder: Path, monkeypatch: pytest.Mon
     choices = list(itertools.product(PLACES, TABLES))
     for number in range(60):
         chosen = choices if number == 0 else chance.sample(choices, chance.randint(0, 10))
-        values = {
-            pair: f"http://{pair[0].strip('.')}/{number}" if pair[1] == URL else f"u:{pair[0]}" for pair in chosen
-        }
+        values = {(place, name): value_of(place, name, number) for place, name in chosen}
         write(folder, values, monkeypatch)
         assert {name: setting(name) for name in TABLES} == prefects_own(), values
     write(folder, {("environment", URL): "", ("profile", URL): "http://p/api"}, monkeypatch)
@@ -144,6 +154,22 @@ def test_credentials_of_the_users_own_server(folder: Path, monkeypatch: pytest.M
     assert credentials_for(HERE).auth == "me:pw"
 
 
+def test_headers_are_sent_only_to_the_configured_server(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from prefect.settings import Settings
+
+    (folder / "prefect.toml").write_text('[client]\ncustom_headers = {X-Office = "k", User-Agent = "me"}\n')
+    assert Settings().client.custom_headers == {"X-Office": "k", "User-Agent": "me"}
+    sent = (("X-Office", "k"),)  # Prefect's client ignores a User-Agent, too
+    assert credentials_for(HERE).headers == sent, "no address is set"
+    monkeypatch.setenv(URL, "https://office/api")
+    assert credentials_for("https://office/api").headers == sent
+    assert credentials_for(HERE).headers == ()
+    for text, message in (("x", "a JSON object"), ('{"X": 1}', "a JSON object"), ('{"X": "k\\n"}', "'X' has char")):
+        monkeypatch.setenv(HEADERS, text)
+        with pytest.raises(SettingsError, match=f"{HEADERS}: .*{message}"):
+            credentials_for("https://office/api")
+
+
 def test_certificates_are_checked_as_in_prefects_settings(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import certifi
 
@@ -151,6 +177,7 @@ def test_certificates_are_checked_as_in_prefects_settings(folder: Path, monkeypa
     context = tls_context("https://office/api")
     assert context is not None
     assert context.check_hostname
+    assert len(context.get_ca_certs()) > 10, "also without certificates of the machine"
     monkeypatch.setenv("PREFECT_API_SSL_CERT_FILE", certifi.where())
     context = tls_context("https://office/api")
     assert context is not None

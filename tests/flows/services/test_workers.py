@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from flows.services import doctor_worker
+from flows.services.api import Api
 from flows.services.doctor import examine_worker
 from tests.flows.conftest import DVC_WARNS, Server, genai, set_parameter, shell
 from tests.flows.executors.machines import connect
@@ -34,7 +35,7 @@ def test_a_machine_that_cannot(fresh: Path, server: Server, monkeypatch: pytest.
     shell(fresh, f"rm -rf {fresh.parent / 'origin.git'} {fresh.parent / 'store'}")
     (fresh.parent / "store").write_text("no folder")
     monkeypatch.setenv("PREFECT_API_URL", server.url)
-    monkeypatch.setattr(doctor_worker, "date_of", lambda *_args, **_names: "Mon, 01 Jan 2024 00:00:00 GMT")
+    monkeypatch.setattr(Api, "date", lambda _api: "Mon, 01 Jan 2024 00:00:00 GMT")
     found = {check.name: check for check in examine_worker(fresh)}
     wrong = [name for name, check in found.items() if check.status == "fail"]
     assert wrong == ["packages", "git remote", "DVC remote", "clock"]
@@ -51,10 +52,16 @@ def test_pools_and_their_workers(fresh: Path, server: Server) -> None:
     set_parameter(fresh, "compute.pools", {"seen": OFFER, "unknown": OFFER})
     server.post("work_pools/", name="seen", type="process")
     server.post("work_pools/seen/workers/heartbeat", name="beta")
+    flow, later = server.post("flows/", name="genai-job")["id"], {"type": "SCHEDULED"}
+    server.post("flow_runs/", flow_id=flow, name="one train@gan 3 machine 2 of 2", state=later)
     answer = genai(fresh, "workers", "--json", api_url=server.url)
-    (worker,) = json.loads(answer.stdout)["workers"]
+    found = json.loads(answer.stdout)
+    (worker,) = found["workers"]
     assert (worker["pool"], worker["name"], worker["status"]) == ("seen", "beta", "online")
+    (job,) = [job for job in found["jobs"] if job["run"] == "one"]
+    assert (job["stage"], job["attempt"], job["part"]) == ("train@gan", "3", "machine 2 of 2")
     answer = genai(fresh, "workers", api_url=server.url)
+    assert "train@gan machine 2 of 2" in answer.stdout
     assert "unknown: the server has no such work pool" in answer.stderr
     answer = genai(fresh, "workers")
     assert "no Prefect server is configured; set PREFECT_API_URL" in answer.stderr
