@@ -8,17 +8,32 @@ from pathlib import Path
 from ruamel.yaml import YAML
 
 from benchmarks.scale_out_machines import toy_workspace
+from tests.flows.toy_home import shell
 
 
 def chain_workspace(folder: Path, length: int) -> Path:
     """A workspace with so many stages besides `prepare`, each of which reads what the one before has made."""
-    names = _names(length)
-    workspace = toy_workspace(folder, names)
+    return _chains(folder, [_names(length)])
+
+
+def branches_workspace(folder: Path, branches: int, length: int, size_bytes: int) -> Path:
+    """A workspace with so many chains that begin at `prepare`. Each stage reads and makes more than `size_bytes`."""
+    workspace = _chains(folder, [[f"branch{branch}{name}" for name in _names(length)] for branch in range(branches)])
+    (workspace / "data/raw/large.txt").write_text("x" * size_bytes)
+    shell(workspace, "dvc add -q data/raw && git add -A && git commit -q -m large")
+    return workspace
+
+
+def _chains(folder: Path, chains: list[list[str]]) -> Path:
+    workspace = toy_workspace(folder, [name for names in chains for name in names])
     yaml, path = YAML(), workspace / "dvc.yaml"
     pipeline = yaml.load(path)
-    before = ["out/prepared", *(f"out/train/{name}" for name in names)]
     train = pipeline["stages"]["train"]
-    train["foreach"] = {name: {"before": source} for name, source in zip(names, before[:-1], strict=True)}
+    train["foreach"] = {
+        name: {"before": source}
+        for names in chains
+        for name, source in zip(names, ["out/prepared", *(f"out/train/{name}" for name in names)], strict=False)
+    }
     train["do"]["cmd"] = "python work.py ${item.before} --out out/train/${key}"
     train["do"]["deps"] = ["${item.before}", "work.py"]
     del pipeline["stages"]["select"]

@@ -3,27 +3,34 @@
     python -m benchmarks.engines dask          # or ray, slurm; what has to be installed: docs/machines.md
     python -m benchmarks.engines dask --kill   # a worker, in the middle of a training
     python -m benchmarks.engines dask --chain 10    # the overhead of ten stages that do nothing
+    python -m benchmarks.engines dask --branches 4  # what four chains of stages move, with and without data locality
 
 It starts the cluster with two workers of two cores each, which share no disk but the git and the DVC remote. Slurm's
 nodes share the workspace, too. The pipeline runs on this machine and on the cluster, and the hashes of all outputs are
 compared; again after a change of the first stage.
 
 --chain runs stages that follow each other instead, and prints the overhead per stage with warm workers.
+
+--branches runs several such chains side by side, whose stages read and make 5 MB, on new workers. It counts what these
+fetch if a stage goes where its inputs are, and if the engine alone chooses.
 """
 
 import argparse
 import itertools
 import json
 import os
+import random
+import re
 import shutil
 import subprocess
 import sys
 import tempfile
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.chain import chain_workspace, measure_chain
+from benchmarks.chain import branches_workspace, chain_workspace, measure_chain
 from benchmarks.scale_out import MODELS, hashes
 from benchmarks.scale_out_machines import set_value, toy_workspace
 from flows.data.stores import add_default_remote
@@ -33,6 +40,11 @@ from tests.project import ROOT
 
 CLUSTERS = {"dask": dask_cluster, "ray": ray_cluster, "slurm": slurm_cluster}
 LEVELS = 3  # of the toy pipeline: stages that wait for each other
+STEPS, SIZE_BYTES = 5, 5_000_000  # of each of several chains
+FETCHED = re.compile(r"^fetched (\d+) objects, ([\d.]+) MB", re.MULTILINE)
+CLI = ("-m", "flows.cli")
+_NOWHERE = "from flows.executors.locality import Locality; Locality.near = lambda *_: ()"
+WITHOUT_LOCALITY = ("-c", f"{_NOWHERE}; from flows.cli import main; main()")
 
 
 def main() -> None:
@@ -42,13 +54,16 @@ def main() -> None:
     parser.add_argument("--kill", action="store_true", help="one run, in which a worker is killed")
     parser.add_argument("--chain", type=int, help="measure the overhead in a chain of so many stages")
     parser.add_argument("--repeats", type=int, default=3, help="of this measurement")
+    parser.add_argument("--branches", type=int, help="count what so many chains of stages move")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="genai-engines-") as name:
         folder = Path(name)
         os.environ.update(own_settings(folder))
         os.environ.update(PYTHONPATH=str(ROOT), TOY_DIARY=str(folder / "diary"), HOME=str(folder))
         os.environ["TOY"] = json.dumps({f"train@{name}": {"seconds": arguments.seconds} for name in MODELS})
-        if arguments.chain:
+        if arguments.branches:
+            locality(folder, arguments.engine, arguments.branches)
+        elif arguments.chain:
             overhead(folder, arguments.engine, arguments.chain, arguments.repeats)
         else:
             measure(folder, arguments.engine, kills=arguments.kill)
@@ -66,6 +81,28 @@ def overhead(folder: Path, engine: str, length: int, repeats: int) -> None:
     with CLUSTERS[engine](folder) as cluster:
         os.environ.update(cluster.variables)
         measure_chain(run_changed, engine, folder / "diary", length, repeats)
+
+
+def locality(folder: Path, engine: str, branches: int) -> None:
+    """Each chain on new workers, whose caches are empty. The stages' seconds differ, so that the chains drift apart."""
+    names = [f"train@branch{branch}step{step}" for branch in range(branches) for step in range(STEPS)]
+    seconds = random.Random(31)
+    os.environ["TOY"] = json.dumps({name: {"seconds": round(seconds.uniform(0.2, 1.5), 1)} for name in names})
+    for what, entry in (("data locality", CLI), ("the engine alone", WITHOUT_LOCALITY)):
+        own = folder / what.replace(" ", "-")
+        own.mkdir()
+        workspace = branches_workspace(own / "branches", branches, STEPS, SIZE_BYTES)
+        connect(own, workspace)
+        with CLUSTERS[engine](own) as cluster:
+            os.environ.update(cluster.variables)
+            took = run(workspace, engine, entry)
+        (folder_of_run,) = (workspace / ".genai/runs").glob("*-*")
+        logs = [log.read_text() for log in (folder_of_run / "logs").glob("*.log")]
+        fetched = [(int(found[1]), float(found[2])) for log in logs for found in FETCHED.finditer(log)]
+        objects, megabytes = sum(count for count, _ in fetched), sum(size for _, size in fetched)
+        nothing = sum(count == 0 for count, _ in fetched)
+        print(f"{what}: {len(logs)} stages, {took:.1f} s; fetched {objects} objects, {megabytes:.1f} MB; ", end="")
+        print(f"{nothing} stages fetched nothing", flush=True)
 
 
 def connect(folder: Path, workspace: Path) -> None:
@@ -105,9 +142,9 @@ def change_all(workspace: Path, several: Path, image_size: int) -> None:
     run(workspace, "local")
 
 
-def run(workspace: Path, executor: str) -> float:
+def run(workspace: Path, executor: str, entry: Sequence[str] = CLI) -> float:
     """Run the pipeline, and return its seconds."""
-    command = [sys.executable, "-m", "flows.cli", "--workspace", str(workspace), "run", "--executor", executor]
+    command = [sys.executable, *entry, "--workspace", str(workspace), "run", "--executor", executor]
     began = time.monotonic()
     answer = subprocess.run(command, cwd=workspace, capture_output=True, text=True, check=False)
     if answer.returncode != 0:

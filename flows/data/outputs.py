@@ -98,6 +98,14 @@ def fetch_outputs(repo: "Repo", store: "HashFileDB", outputs: Iterable[StoredOut
     return Moved(len(fetched), sum(cached_size(cache, oid) or 0 for oid in fetched))
 
 
+def cached_bytes(cache: "HashFileDB", output: StoredOutput) -> int:
+    """The size of what is needed of an output, as far as it is in the cache."""
+    if not output.oid.endswith(FOLDER_SUFFIX):
+        return cached_size(cache, output.oid) or 0
+    listing = read_listing(cache, output.oid) or {}
+    return sum(cached_size(cache, oid) or 0 for oid in {oid for name, oid in listing.items() if output.has(name)})
+
+
 def _fetch_missing(repo: "Repo", store: "HashFileDB", needs: NeededObjects) -> list[str]:
     cache = repo.cache.local
     absent = [oid for oid in needs.paths if cached_size(cache, oid) is None]

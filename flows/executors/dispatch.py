@@ -128,6 +128,14 @@ class Dispatch:
         """
         return self._taken(order.job, outcome, say)
 
+    def size_of(self, output: StoredOutput) -> int:
+        """Bytes of an input, or of the parts of it."""
+        return self._place.size_of(output)
+
+    def made(self, result: Result) -> tuple[StoredOutput, ...]:
+        """The outputs of a result."""
+        return self._place.named(result.entry, result.job.stage)
+
     def _taken(self, job: Job, outcome: Outcome, say: Callable[[str], None]) -> Result:
         if outcome.entry is None:
             raise CommandFailed(outcome.failure, retryable=outcome.retryable)

@@ -1,7 +1,8 @@
 """The executor of engines that place jobs by themselves (Ray, Dask, Slurm): the job is the same, only its way differs.
 
-An engine gets an order and the share of a worker that the job takes. Back come the events of the job's process
-(job_process.py), the outcome last.
+An engine gets an order, the share of a worker that the job takes, and the workers that have its inputs. Back come the
+events of the job's process (job_process.py), the outcome last. Before them, an engine that knows it says where the job
+is: `placed`, with `worker`, its own name of the worker, and `host` and `home` of the machine.
 """
 
 import time
@@ -11,6 +12,8 @@ from typing import Any, Protocol
 from flows.executors.attempts import NO_WORKER_S, Lost, until_done
 from flows.executors.dispatch import Dispatch
 from flows.executors.executor import CommandFailed, Heard, Listener
+from flows.executors.locality import Locality, Near
+from flows.executors.machine import Machine, machine_of
 from flows.executors.nodes.companions import Companions, Other, Turns
 from flows.executors.order import Order, Outcome, outcome_from
 from flows.executors.shares import Offer, Share, share_of
@@ -50,8 +53,11 @@ class Engine(Protocol):
     def offers(self) -> Sequence[Offer]:
         """What each worker has. Raises EngineAway."""
 
-    def submit(self, order: Order, share: Share) -> Attempt:
-        """Place an order on the next worker that has its share free. Raises Lost if the engine cannot take it now."""
+    def submit(self, order: Order, share: Share, near: Sequence[Near] = ()) -> Attempt:
+        """Place an order on the next worker that has its share free. Raises Lost if the engine cannot take it now.
+
+        near: best first, the workers that should get it if they are free at once. It must not wait for them.
+        """
 
     def left(self) -> Mapping[str, tuple[Order, Attempt]]:
         """The living jobs that a dead coordinator of the run has left here, by their keys."""
@@ -64,6 +70,7 @@ class EngineExecutor:
         self._engine, self._dispatch, self._processes, self._compute = engine, dispatch, processes, compute
         self._left = dict(engine.left())
         self._turns = Turns()
+        self._locality = Locality(dispatch.size_of)
 
     def close(self) -> None:
         for _, attempt in self._left.values():  # no stage of this run waited for them
@@ -79,20 +86,27 @@ class EngineExecutor:
                 left = self._left.pop(key_of(job), None)
                 if left is not None:
                     self._dispatch.expect(left[0])
-                order, placed = left or self._placed(stage, job, heard)
+                order, near, placed = (left[0], (), left[1]) if left else self._placed(stage, job, heard)
                 heard.begin(order)
-                return order, self._followed(placed, heard)
+                return order, self._followed(placed, order, near, heard)
 
         def beside(order: Order, other: Other) -> Outcome:
-            return self._followed(self._engine.submit(order, self._share(stage, other)), other)
+            share, _ = self._share(stage, other)
+            return self._followed(self._engine.submit(order, share), order, (), other)
 
-        return until_done(self._dispatch, job, listener, attempt)
+        result = until_done(self._dispatch, job, listener, attempt)
+        if result.machine is not None:
+            self._locality.add(machine_of(result.machine), self._dispatch.made(result))
+        return result
 
-    def _placed(self, stage: StageNode, job: Job, listener: Heard) -> tuple[Order, Attempt]:
+    def _placed(self, stage: StageNode, job: Job, listener: Heard) -> tuple[Order, Sequence[Near], Attempt]:
         order = self._dispatch.order(stage, job, listener.line)
-        return order, self._engine.submit(order, self._share(stage, listener))
+        share, offers = self._share(stage, listener)
+        # The machines of one training should be several: the engine spreads them.
+        near = () if order.node else self._locality.near(order.reads, share, offers)
+        return order, near, self._engine.submit(order, share, near)
 
-    def _share(self, stage: StageNode, listener: Heard) -> Share:
+    def _share(self, stage: StageNode, listener: Heard) -> tuple[Share, Sequence[Offer]]:
         """Wait until a worker has what the stage needs; the engine then waits until it is free."""
         began, told = time.monotonic(), False
         while True:
@@ -104,7 +118,7 @@ class EngineExecutor:
                 offers = self._engine.offers()
                 why = f"for a worker: there is none. {self._engine.start_worker}"
                 if offers:
-                    return share_of(stage.name, stage.needs, self._compute, offers)
+                    return share_of(stage.name, stage.needs, self._compute, offers), offers
             except ConfigError as error:  # the worker that had it was lost, and may come back
                 why = f"for a worker: {error}"
             except EngineAway as error:
@@ -116,24 +130,33 @@ class EngineExecutor:
                 listener.waits(why)
             time.sleep(OFFERS_POLL_S)
 
-    def _followed(self, attempt: Attempt, listener: Heard) -> Outcome:
+    def _followed(self, attempt: Attempt, order: Order, near: Sequence[Near], listener: Heard) -> Outcome:
         """Pass on the events of an attempt until its outcome. Raises Lost, CommandFailed, Stopped."""
         try:
-            return self._until_outcome(attempt, listener)
+            return self._until_outcome(attempt, order, near, listener)
         except (Lost, CommandFailed):
             raise  # it has ended
         except BaseException:  # stopped, or what we hear cannot be written: nobody waits for it any more
             attempt.cancel()
             raise
 
-    def _until_outcome(self, attempt: Attempt, listener: Heard) -> Outcome:
+    def _until_outcome(self, attempt: Attempt, order: Order, near: Sequence[Near], listener: Heard) -> Outcome:
         submitted, has_news = time.monotonic(), False
+        machine: Machine | None = None
         while True:
             if self._processes.stopping:
                 raise Stopped("stopped on request")
             listener.check()
             for kind, value in attempt.news(POLL_S):
                 has_news = True
+                if kind == "placed":
+                    machine = machine_of(value)
+                    self._locality.works_on(value["worker"], machine)
+                    if (why := self._locality.described(order.reads, machine, near)) is not None:
+                        listener.line(why)
+                    continue
+                if kind == "started" and machine is not None:  # it has fetched its inputs
+                    self._locality.add(machine, order.reads)
                 if (outcome := _passed_on(kind, value, listener)) is not None:
                     return outcome
             if not has_news and time.monotonic() - submitted > NO_WORKER_S:

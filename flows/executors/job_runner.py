@@ -10,6 +10,7 @@ from contextlib import suppress
 from typing import Any
 
 from flows.executors.forked_job import JobProcess, start_job
+from flows.executors.machine import this_machine
 from flows.process import DEFAULT_GRACE_S
 
 BATCH_S = 0.5
@@ -47,6 +48,12 @@ def run_order(order: str, is_cancelled: Callable[[], bool]) -> Iterator[str]:
                 yield json.dumps(events)
     finally:
         _end_process(process)
+
+
+def placed(worker: str) -> str:
+    """The first events of a job: where it is. worker: the engine's name of this worker."""
+    here = this_machine()
+    return json.dumps([["placed", {"worker": worker, "host": here.host, "home": here.home}]])
 
 
 def _read(process: JobProcess, lines: "queue.SimpleQueue[bytes | None]") -> None:

@@ -7,6 +7,7 @@ of a node.
 
 import json
 import os
+import secrets
 import signal
 import socket
 import threading
@@ -17,11 +18,13 @@ from typing import Any
 
 import ray
 from ray.exceptions import NodeDiedError, OutOfMemoryError, RayError, RayTaskError, WorkerCrashedError
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from flows.executors.attempts import Lost
 from flows.executors.engine import EngineAway
 from flows.executors.executor import CommandFailed
-from flows.executors.job_runner import END_S, run_order
+from flows.executors.job_runner import END_S, placed, run_order
+from flows.executors.locality import Near, nearest
 from flows.executors.order import Order
 from flows.executors.shares import Offer, Share
 from genai_core.config import ConfigError
@@ -33,6 +36,7 @@ PLACE = "place"
 
 def work(order: str) -> Iterator[str]:
     """The task. A worker that is asked to cancel it gets a KeyboardInterrupt, which ends the job's process."""
+    yield placed(ray.get_runtime_context().get_node_id())
     yield from run_order(order, lambda: False)
 
 
@@ -84,10 +88,12 @@ class RayEngine:
     def left(self) -> dict[str, tuple[Order, RayAttempt]]:
         return {}  # a task ends with its driver
 
-    def submit(self, order: Order, share: Share) -> RayAttempt:
+    def submit(self, order: Order, share: Share, near: Sequence[Near] = ()) -> RayAttempt:
         options: dict[str, Any] = {"label_selector": {PLACE: share.place}} if share.place else {}
         if order.node:
             options["scheduling_strategy"] = "SPREAD"  # over nodes, if there is a choice
+        elif near:
+            options["scheduling_strategy"] = _preferring(secrets.choice(nearest(near, lambda _: True)))
         try:
             return RayAttempt(
                 self._work.options(
@@ -102,6 +108,17 @@ class RayEngine:
             )
         except RayError as error:
             raise Lost(_first_line(error)) from None
+
+
+def _preferring(node: str) -> Any:
+    """The strategy that uses this node if it is free, else any other: `soft` alone would wait for a node that is busy.
+
+    Ray's own option for that has a private name (ray-project/ray#34283). Without it, Ray chooses the node.
+    """
+    try:
+        return NodeAffinitySchedulingStrategy(node, soft=True, _spill_on_unavailable=True)
+    except TypeError:
+        return "DEFAULT"
 
 
 def _offer(node: dict[str, Any]) -> Offer:

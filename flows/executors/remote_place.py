@@ -45,15 +45,10 @@ from flows.runs.record import CHECKOUT, LOCK
 from genai_core.config import PARAMS_FILE, load_config
 from genai_core.counted import counted
 
-HOME, REPOSITORY = "GENAI_WORKER_HOME", "GENAI_GIT_URL"
+REPOSITORY = "GENAI_GIT_URL"
 OWN_GPUS = "GENAI_OWN_GPUS"  # set if nobody else may use the GPUs that a job sees: no other job waits for them then
 KEEPER = Path(__file__).parents[1] / "runs" / "keeper.py"
 _NEWEST = "refs/genai/last"  # the newest snapshot that came here: the next one is fetched as a difference to it
-
-
-def worker_home() -> Path:
-    """The folder of all clones, caches and places of this user's workers on this machine."""
-    return Path(os.environ.get(HOME) or "~/.cache/genai-worker").expanduser()
 
 
 def execute_order(order: Order, home: Path, listener: NodeListener, processes: Processes) -> Outcome:

@@ -47,22 +47,30 @@ def share_of(stage: str, needs: Needs, compute: ComputeConfig, offers: Iterable[
     if gpus == 1 and needs.nodes == 1:  # NCCL does not let two processes of a training share one
         gpus = 1 / compute.stages_per_gpu
     share = Share(needs.cores, needs.memory_gb, gpus, needs.place)
-    fitting = [offer for offer in there if _fits(share, offer)]
-    if not fitting:
+    able = fitting(share, there)
+    if not able:
         raise ConfigError(
             f"dvc.yaml: {stage} needs {share.cores} cores, {share.memory_gb:g} GB of memory and {share.gpus:g} GPUs, "
             f"and no worker has that: {described(there)}"
         )
-    if len(fitting) < needs.nodes:
+    if len(able) < needs.nodes:
         raise ConfigError(
             f"dvc.yaml: {stage} trains on {needs.nodes} machines (meta.nodes, from compute.num_nodes in params.yaml), "
-            f"and only {counted(len(fitting), 'worker')} can take part: {described(there)}"
+            f"and only {counted(len(able), 'worker')} can take part: {described(there)}"
         )
     return share
 
 
-def _fits(share: Share, offer: Offer) -> bool:
-    return offer.cores >= share.cores and offer.memory_gb >= share.memory_gb and offer.gpus >= share.gpus
+def fitting(share: Share, offers: Iterable[Offer]) -> list[Offer]:
+    """The workers that have as much in all."""
+    return [
+        offer
+        for offer in offers
+        if offer.cores >= share.cores
+        and offer.memory_gb >= share.memory_gb
+        and offer.gpus >= share.gpus
+        and (share.place is None or share.place in offer.places)
+    ]
 
 
 def described(offers: Iterable[Offer]) -> str:

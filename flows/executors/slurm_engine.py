@@ -21,6 +21,7 @@ from typing import Any
 from flows.executors.attempts import Lost
 from flows.executors.engine import EngineAway
 from flows.executors.executor import CommandFailed
+from flows.executors.locality import Near
 from flows.executors.order import Order, order_from
 from flows.executors.shares import Offer, Share
 from flows.executors.slurm_nodes import EVENTS, EventFile, OtherNodes, events_file, srun_script
@@ -131,7 +132,9 @@ class SlurmEngine:
         }  # a node of several partitions once
         return [_offer(*row) for row in rows.values() if not row[5].startswith(_UNUSABLE)]
 
-    def submit(self, order: Order, share: Share) -> SlurmAttempt:
+    def submit(self, order: Order, share: Share, near: Sequence[Near] = ()) -> SlurmAttempt:  # noqa: ARG002
+        """See Engine. Slurm chooses the node: its own preference (`--prefer`) is for features that an administrator
+        has given to nodes."""
         files = self._folder / secrets.token_hex(8)  # not the stage's name: Slurm expands % in the names of files
         files.mkdir(parents=True, mode=0o700)  # an order has the secret of its training
         (files / ORDER).write_text(order.text())

@@ -4,7 +4,6 @@ import hashlib
 import platform
 import re
 import shutil
-import socket
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -15,6 +14,7 @@ from pathlib import Path
 
 from packaging.markers import Marker
 
+from flows.executors.machine import this_machine
 from genai_core.config.machine import usable_cores, usable_memory_bytes
 
 LOCK = Path("requirements.lock")
@@ -67,9 +67,11 @@ def installed_instead(checkout: Path) -> list[str]:
 
 
 def machine_facts() -> dict[str, str]:
-    """Facts of this machine that may shape a result, for people: name, system, processor, GPUs, driver, torch."""
+    """Facts of this machine: its name and its workers' home (machine.py), and what may shape a result."""
+    here = this_machine()
     facts = {
-        "host": socket.gethostname(),
+        "host": here.host,
+        "home": here.home,
         "system": platform.platform(),
         "python": platform.python_version(),
         "cores": str(usable_cores()),

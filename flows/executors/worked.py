@@ -5,9 +5,10 @@ from dataclasses import replace
 
 from flows.data.objects import RemoteError
 from flows.executors.executor import CommandFailed, NodeListener
+from flows.executors.machine import worker_home
 from flows.executors.nodes.meeting import NodeLost
 from flows.executors.order import Order, Outcome
-from flows.executors.remote_place import execute_order, worker_home
+from flows.executors.remote_place import execute_order
 from flows.executors.software import machine_facts
 from flows.git import GitError
 from flows.process import Processes

@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flows.data.outputs import StoredOutput
+from flows.data.outputs import StoredOutput, cached_bytes
 from flows.dvc_lock import LOCK_FILE
 from flows.graph import GraphError, StageNode, dvc_stages, one_line, open_repo, path_of, read_graph, stage_name
 from flows.hashes import may_be_restored, recorded_stage, run_cache_entry, save_to_run_cache
@@ -204,6 +204,14 @@ class Place:
         """The outputs that a lock entry of a stage names."""
         with self._lock:
             return tuple(stored(out) for out in recorded_stage(entry, self._stages[stage]).outs)
+
+    def size_of(self, output: StoredOutput) -> int:
+        """Bytes of an output, or of the parts of it, that are in the cache."""
+        if output.parts is None and output.size_bytes is not None:
+            return output.size_bytes
+        with self._lock:
+            cache = self._repo.cache.local
+        return cached_bytes(cache, output)
 
     def take(self, job: Job, entry: LockEntry) -> None:
         """Take over the result of a job that was executed elsewhere. Its outputs must be in the cache.

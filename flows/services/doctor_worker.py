@@ -12,7 +12,7 @@ from tempfile import NamedTemporaryFile
 
 from flows.data.objects import address_of
 from flows.data.stores import opened_remote
-from flows.executors.remote_place import worker_home
+from flows.executors.machine import worker_home
 from flows.executors.software import installed_instead
 from flows.git import git, remote_of
 from flows.redact import without_secrets

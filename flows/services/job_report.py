@@ -10,9 +10,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 from uuid import uuid4
 
+from flows.executors.machine import worker_home
 from flows.executors.order import Outcome
 from flows.executors.pool_report import ARTIFACT, BEAT_S, FLOW_LOGGER, LOGGER, SERVER_AWAY_S
-from flows.executors.remote_place import worker_home
 from flows.process import Processes
 from flows.services.api import NOT_FOUND, UNAUTHORISED, Api, ApiError
 

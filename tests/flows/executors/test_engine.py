@@ -7,11 +7,13 @@ from typing import Any
 
 import pytest
 
+from flows.data.outputs import StoredOutput
 from flows.executors import engine as module
 from flows.executors.attempts import MAX_LOST
 from flows.executors.dispatch import Dispatch
 from flows.executors.engine import EngineAway, EngineExecutor, check_stages
 from flows.executors.executor import CommandFailed
+from flows.executors.locality import Near
 from flows.executors.order import Order, Outcome
 from flows.executors.shares import Offer, Share
 from flows.executors.software import Software
@@ -34,6 +36,7 @@ class Written:
     def __init__(self, offers: Sequence[Sequence[Offer] | EngineAway], news: Sequence[list[Any]] = ()) -> None:
         self._offers, self._news = list(offers), list(news)
         self.orders: list[tuple[Order, Share]] = []
+        self.near: list[Sequence[Near]] = []
         self.cancelled = 0
 
     def offers(self) -> Sequence[Offer]:
@@ -45,8 +48,9 @@ class Written:
     def left(self) -> dict[str, tuple[Order, "Written"]]:
         return {}
 
-    def submit(self, order: Order, share: Share) -> "Written":
+    def submit(self, order: Order, share: Share, near: Sequence[Near] = ()) -> "Written":
         self.orders.append((order, share))
+        self.near.append(near)
         return self
 
     def news(self, _timeout_s: float) -> Sequence[Sequence[Any]]:
@@ -144,6 +148,28 @@ def test_a_job_whose_events_cannot_be_written_is_cancelled(monkeypatch: pytest.M
     with pytest.raises(OSError, match="no space"):
         executed(engine)
     assert engine.cancelled == 1
+
+
+def test_a_job_should_go_where_the_one_before_has_fetched_its_inputs() -> None:
+    class Reading(Ordered):
+        def order(self, stage: StageNode, job: Job, say: Callable[[str], None]) -> Order:
+            return replace(super().order(stage, job, say), reads=(StoredOutput("data/raw", "a.dir", 2_000_000),))
+
+        def size_of(self, output: StoredOutput) -> int:
+            return output.size_bytes or 0
+
+    def at(worker: str) -> list[Any]:
+        return ["placed", {"worker": worker, "host": f"host of {worker}", "home": "/cache"}]
+
+    news: list[list[Any]] = [at("a"), ["started", []], ["lost", "it died"], at("b"), ["broken", "the end of this test"]]
+    engine = Written([[WORKER, replace(WORKER, name="b")]], news)
+    with pytest.raises(CommandFailed, match="the end of this test") as failure:
+        executed(engine, dispatch=Reading())
+    assert engine.near == [(), (Near("a", 2_000_000, "host of a"),)]
+    assert failure.value.__notes__[0].split("\n") == [
+        "lost: it died; another worker gets the job",
+        "placed on host of b, which has 0.0 kB of 2.0 MB to read; host of a has 2.0 MB, but no room",
+    ]
 
 
 def test_what_a_worker_could_not_run_is_a_failure() -> None:
