@@ -26,7 +26,7 @@ from flows.executors.attempts import Lost
 from flows.executors.dask_load import OwnTasks, key_of_task, workers_of
 from flows.executors.engine import EngineAway
 from flows.executors.executor import CommandFailed
-from flows.executors.job_runner import LAST, placed, run_order
+from flows.executors.job_runner import LAST_EVENTS, placed, run_order
 from flows.executors.locality import Near, nearest
 from flows.executors.order import Order
 from flows.executors.shares import Offer, Share
@@ -110,7 +110,7 @@ class DaskAttempt:
         self._execution = message["execution"]
         self._heard += 1
         events: list[list[Any]] = json.loads(message["batch"])
-        if any(kind in LAST for kind, _ in events):
+        if any(kind in LAST_EVENTS for kind, _ in events):
             self._tasks.over(self._task.key)
         return events
 
