@@ -1,4 +1,4 @@
-"""Muon beside AdamW: the race's recipes (fashion_mnist.yaml) with and without `training.muon`, the same images and seeds.
+"""Muon beside AdamW: the recipes of the race (fashion_mnist.yaml) with and without `training.muon`, all else alike.
 
     OMP_WAIT_POLICY=passive python -m benchmarks.muon --out FOLDER [--families diffusion vae vqvae gan] [--threads 1]
 
