@@ -21,7 +21,7 @@ from distributed import Client, Future, KilledWorker, Worker, get_worker
 
 from flows.executors.attempts import Lost
 from flows.executors.engine import EngineAway
-from flows.executors.executor import CommandFailed
+from flows.executors.executor import JobFailed
 from flows.executors.job_runner import run_order
 from flows.executors.order import Order
 from flows.executors.shares import Offer, Share
@@ -90,7 +90,7 @@ class DaskAttempt:
         error = self._future.exception()
         if isinstance(error, KilledWorker):
             raise Lost("its workers are gone")
-        raise CommandFailed(f"its worker could not run it: {type(error).__name__}: {error}")
+        raise JobFailed(f"its worker could not run it: {type(error).__name__}: {error}")
 
 
 class DaskEngine:

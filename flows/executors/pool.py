@@ -20,7 +20,7 @@ from prefect.states import Cancelled, Cancelling, Crashed, Pending
 
 from flows.executors.attempts import NO_WORKER_S, Lost, until_done
 from flows.executors.dispatch import Dispatch, check_portable, published_snapshot
-from flows.executors.executor import CommandFailed, Heard, Listener
+from flows.executors.executor import Heard, JobFailed, Listener
 from flows.executors.lease import Lease, held_lease
 from flows.executors.nodes.companions import Companions, Other, Turns
 from flows.executors.order import Order, Outcome, order_from, outcome_from
@@ -94,11 +94,11 @@ class PoolExecutor:
         return self._outcome(self._patiently(lambda: self._create(order), other), order, other)
 
     def _outcome(self, run: UUID, order: Order, listener: Heard) -> Outcome:
-        """The outcome of one attempt. Raises Lost, CommandFailed, Stopped."""
+        """The outcome of one attempt. Raises Lost, JobFailed, Stopped."""
         seen = self._watch.add(run)
         try:
             return self._followed(run, seen, order, listener)
-        except (Lost, CommandFailed):
+        except (Lost, JobFailed):
             raise  # it has ended, or was given up
         except BaseException:  # stopped, or what we hear cannot be written: nobody waits for it any more
             self._cancel(run, seen.state)
@@ -163,13 +163,13 @@ class PoolExecutor:
             time.sleep(POLL_S)
 
     def _check_lost(self, seen: Seen) -> None:
-        """Raise CommandFailed for an attempt that ended without an outcome, unless its worker was lost."""
+        """Raise JobFailed for an attempt that ended without an outcome, unless its worker was lost."""
         if seen.is_deleted:
-            raise CommandFailed("its run was deleted at the server", retryable=False)
+            raise JobFailed("its run was deleted at the server", retryable=False)
         if seen.state == StateType.CANCELLED:
-            raise CommandFailed("its run was cancelled at the server", retryable=False)
+            raise JobFailed("its run was cancelled at the server", retryable=False)
         if seen.state != StateType.CRASHED:
-            raise CommandFailed(f"its worker could not run it: {seen.message}")
+            raise JobFailed(f"its worker could not run it: {seen.message}")
 
     def _silence(self, pool: str, seen: Seen) -> str | None:
         """Why a job counts as lost, although the server has no end of it."""

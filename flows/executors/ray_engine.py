@@ -20,7 +20,7 @@ from ray.exceptions import NodeDiedError, OutOfMemoryError, RayError, RayTaskErr
 
 from flows.executors.attempts import Lost
 from flows.executors.engine import EngineAway
-from flows.executors.executor import CommandFailed
+from flows.executors.executor import JobFailed
 from flows.executors.job_runner import END_S, run_order
 from flows.executors.order import Order
 from flows.executors.shares import Offer, Share
@@ -51,7 +51,7 @@ class RayAttempt:
         except StopIteration:
             raise Lost("its worker had no outcome") from None
         except RayTaskError as error:
-            raise CommandFailed(f"its worker could not run it: {_last_line(error)}") from None
+            raise JobFailed(f"its worker could not run it: {_last_line(error)}") from None
         except RayError as error:
             raise Lost(_how(error)) from None
 
