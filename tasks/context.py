@@ -1,5 +1,6 @@
 """Parts shared by every task: the config, one-line errors, atomic outputs, and the run's cost."""
 
+import errno
 import json
 import os
 import resource
@@ -17,7 +18,7 @@ from typing import Any, NoReturn
 import psutil
 from threadpoolctl import threadpool_limits
 
-from genai_core.config import NEEDS_MANUAL_ACTION, PARAMS_FILE, Config, ConfigError, load_config
+from genai_core.config import MACHINE_FAULT, NEEDS_MANUAL_ACTION, PARAMS_FILE, Config, ConfigError, load_config
 from genai_core.progress import Progress
 
 PROGRESS_DIR = Path(".genai/progress")
@@ -32,6 +33,8 @@ NEW_DIR = Path(".genai/new")
 # Errors that the user caused or can fix: their message says everything, and a traceback would hide it. A ValueError
 # counts only if this project raises it. From inside a library it is a bug of ours, and the traceback is needed.
 EXPECTED_ERRORS = (ConfigError, ValueError, FileNotFoundError, NotADirectoryError, PermissionError)
+# A full or broken disk, or a limit of the system: neither config nor input is at fault.
+MACHINE_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EMFILE, errno.ENFILE)
 # Set by torchrun, by Lightning Fabric for the processes it starts, and by users who start a node themselves.
 _RANKS = ("RANK", "LOCAL_RANK", "NODE_RANK")
 _OWN_ROOMS = tuple(str(Path(__file__).parents[1] / room) + os.sep for room in ("genai_core", "tasks"))
@@ -53,9 +56,9 @@ class Context:
 def running(task: str, *, writes_cost: bool = True) -> Iterator[Context]:
     """Run a task's body in the workspace (the current folder), as the stage in DVC_STAGE, else as `task`.
 
-    A fault that needs manual action ends the process with one line and status NEEDS_MANUAL_ACTION. SIGINT and SIGTERM
-    raise SystemExit, so that `finally` clauses run. On success the cost is written to metrics/cost/<stage>.json,
-    unless that file is an input of the stage.
+    A fault that needs manual action ends the process with one line and status NEEDS_MANUAL_ACTION, a full disk with
+    MACHINE_FAULT. SIGINT and SIGTERM raise SystemExit, so that `finally` clauses run. On success the cost is written to
+    metrics/cost/<stage>.json, unless that file is an input of the stage.
     """
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _on_stop_signal)
@@ -67,13 +70,18 @@ def running(task: str, *, writes_cost: bool = True) -> Iterator[Context]:
         # each other down, regardless of the cores assigned to them.
         threadpool_limits(context.config.compute.cpu_threads, user_api="blas")
         yield context
+        if context.is_first and writes_cost:
+            _write_cost(context, time.time() - began)
     except EXPECTED_ERRORS as error:
         if isinstance(error, ValueError) and not _raised_by_this_project(error):
             raise
         print(f"{task}: {error}", file=sys.stderr, flush=True)
         sys.exit(NEEDS_MANUAL_ACTION)
-    if context.is_first and writes_cost:
-        _write_cost(context, time.time() - began)
+    except Exception as error:
+        if not _is_of_the_machine(error):
+            raise
+        print(f"{task}: {error}", file=sys.stderr, flush=True)
+        sys.exit(MACHINE_FAULT)
 
 
 @contextmanager
@@ -122,6 +130,12 @@ def write_text(path: Path, text: str) -> None:
     new = _new_place(path)
     new.write_text(text)
     os.replace(new, path)
+
+
+def _is_of_the_machine(error: Exception) -> bool:
+    """Whether this machine is at fault. safetensors has no number of an error, only its text."""
+    number = error.errno if isinstance(error, OSError) else None
+    return number in MACHINE_ERRORS or any(f"(os error {number})" in str(error) for number in MACHINE_ERRORS)
 
 
 def _raised_by_this_project(error: BaseException) -> bool:

@@ -9,6 +9,7 @@ from typing import Any
 from flows.advising.measured import count, known_data, known_machine
 from flows.data.add import DataError
 from flows.data.status import manifest_counts
+from flows.dvc_lock import BASE_FILE
 from flows.graph import Graph, open_repo, read_graph
 from flows.plan import Plan
 from flows.resources import this_machine
@@ -32,9 +33,22 @@ def findings(workspace: Path, plan: Plan, graph: Graph) -> tuple[Finding, ...]:
     run = {entry.stage for entry in plan.stages if entry.action == "run"}
     if not run or not _is_ours(graph):
         return ()
-    data = _counts(workspace, plan)
-    found = foreseen(load_config(workspace / PARAMS_FILE), data) if data else ()
+    data, config = _counts(workspace, plan), load_config(workspace / PARAMS_FILE)
+    found = foreseen(config, data) if data else ()
+    if config.finetune.start == "base" and (missing := missing_base(workspace)):
+        found = (Finding(True, missing, "finetune"), *found)
     return tuple(finding for finding in found if finding.stage is None or finding.stage in run)
+
+
+def missing_base(workspace: Path) -> str | None:
+    """Say what to do if finetune.start is base and there is none; None if there is one, or DVC can fetch it."""
+    file = workspace / BASE_FILE
+    if file.exists() or file.with_suffix("").exists():
+        return None
+    return (
+        "finetune.start is base, but no base was brought in here; name the model to continue: genai base NAME. Or "
+        "continue the best model of each run: genai base selected"
+    )
 
 
 def check(workspace: Path, plan: Plan, graph: Graph) -> tuple[str, ...]:

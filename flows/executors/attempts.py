@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from flows.executors.dispatch import Dispatch
-from flows.executors.executor import CommandFailed, Listener
+from flows.executors.executor import JobFailed, Listener
 from flows.executors.order import Order, Outcome
 from flows.runs.job import Job, Result
 
@@ -25,7 +25,7 @@ def until_done(
     after its result was complete at the DVC remote.
 
     attempt: has an order executed somewhere. Raises Lost if it has to be repeated.
-    Raises CommandFailed, PlaceError, RemoteError and what `attempt` raises.
+    Raises JobFailed, CommandFailed, PlaceError, RemoteError and what `attempt` raises.
     """
     why = ""
     for _ in range(MAX_LOST):
@@ -43,8 +43,8 @@ def until_done(
         elif dispatch.is_current(order, outcome):
             return dispatch.take(order, outcome, listener.line)
     if why.startswith(_NOT_STARTED):
-        raise CommandFailed(f"no worker could start it, in {MAX_LOST} attempts. {why}", retryable=False)
-    raise CommandFailed(
+        raise JobFailed(f"no worker could start it, in {MAX_LOST} attempts. {why}", retryable=False)
+    raise JobFailed(
         f"{MAX_LOST} workers were lost while they ran it, the last one so: {why}. If they ran out of memory, raise "
         "meta.memory_gb in dvc.yaml",
         retryable=False,

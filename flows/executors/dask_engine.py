@@ -25,7 +25,7 @@ from distributed import Client, Future, KilledWorker, Worker, get_worker
 from flows.executors.attempts import Lost
 from flows.executors.dask_load import OwnTasks, key_of_task, workers_of
 from flows.executors.engine import EngineAway
-from flows.executors.executor import CommandFailed
+from flows.executors.executor import JobFailed
 from flows.executors.job_runner import LAST_EVENTS, placed, run_order
 from flows.executors.locality import Near, nearest
 from flows.executors.order import Order
@@ -141,7 +141,7 @@ class DaskAttempt:
         error = self._future.exception()
         if isinstance(error, KilledWorker):
             raise Lost("its workers are gone")
-        raise CommandFailed(f"its worker could not run it: {type(error).__name__}: {error}")
+        raise JobFailed(f"its worker could not run it: {type(error).__name__}: {error}")
 
 
 class DaskEngine:

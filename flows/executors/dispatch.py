@@ -16,7 +16,6 @@ from flows.data.objects import RemoteError, UnreachableError
 from flows.data.outputs import StoredOutput, fetch_outputs, patiently, send_outputs
 from flows.data.stores import opened_remote
 from flows.executors.checkpoints import CHECKPOINTS, RemoteCheckpoints
-from flows.executors.executor import CommandFailed
 from flows.executors.holding import held_at_remote
 from flows.executors.open_results import OpenResults, delete_forgotten
 from flows.executors.order import Node, Order, Outcome
@@ -124,7 +123,7 @@ class Dispatch:
     def take(self, order: Order, outcome: Outcome, say: Callable[[str], None]) -> Result:
         """Fetch the outputs of an outcome into the run's place. say: as in `order`.
 
-        Raises CommandFailed if the job failed; PlaceError if the outcome does not belong to the job; RemoteError.
+        Raises CommandFailed, JobFailed if it failed; PlaceError if the outcome does not belong to the job; RemoteError.
         """
         return self._taken(order.job, outcome, say)
 
@@ -138,7 +137,7 @@ class Dispatch:
 
     def _taken(self, job: Job, outcome: Outcome, say: Callable[[str], None]) -> Result:
         if outcome.entry is None:
-            raise CommandFailed(outcome.failure, retryable=outcome.retryable)
+            raise outcome.failed()
         made = self._place.named(outcome.entry, job.stage)
         patiently(lambda: self._remote.use(lambda repo, store: fetch_outputs(repo, store, made)), say)
         self._place.take(job, outcome.entry)

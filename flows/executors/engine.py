@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from flows.executors.attempts import NO_WORKER_S, Lost, until_done
 from flows.executors.dispatch import Dispatch
-from flows.executors.executor import CommandFailed, Heard, Listener
+from flows.executors.executor import Heard, JobFailed, Listener
 from flows.executors.locality import Locality, Near
 from flows.executors.machine import Machine, machine_of
 from flows.executors.nodes.companions import Companions, Other, Turns
@@ -35,7 +35,7 @@ class Attempt(Protocol):
     """One order at an engine."""
 
     def news(self, timeout_s: float) -> Sequence[Sequence[Any]]:
-        """New events, [KIND, VALUE] each; wait for them at most so long. Raises Lost, or CommandFailed."""
+        """New events, [KIND, VALUE] each; wait for them at most so long. Raises Lost, or JobFailed."""
 
     def cancel(self) -> None:
         """Have the job end, with time to save what it has. Nothing is heard of it afterwards."""
@@ -123,7 +123,7 @@ class EngineExecutor:
                 why = f"for a worker: {error}"
             except EngineAway as error:
                 if waited > AWAY_S:
-                    raise CommandFailed(str(error)) from None
+                    raise JobFailed(str(error)) from None
                 why = str(error)
             if not told and waited > NO_WORKER_S:
                 told = True
@@ -131,10 +131,10 @@ class EngineExecutor:
             time.sleep(OFFERS_POLL_S)
 
     def _followed(self, attempt: Attempt, order: Order, near: Sequence[Near], listener: Heard) -> Outcome:
-        """Pass on the events of an attempt until its outcome. Raises Lost, CommandFailed, Stopped."""
+        """Pass on the events of an attempt until its outcome. Raises Lost, JobFailed, Stopped."""
         try:
             return self._until_outcome(attempt, order, near, listener)
-        except (Lost, CommandFailed):
+        except (Lost, JobFailed):
             raise  # it has ended
         except BaseException:  # stopped, or what we hear cannot be written: nobody waits for it any more
             attempt.cancel()
@@ -192,7 +192,7 @@ def _passed_on(kind: str, value: Any, listener: Heard) -> Outcome | None:
         case "lost":
             raise Lost(value)
         case "broken":
-            raise CommandFailed(f"its worker could not run it: {value}")
+            raise JobFailed(f"its worker could not run it: {value}")
         case "stopped":
             raise Lost("it was stopped there")
     return None

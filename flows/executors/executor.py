@@ -5,14 +5,28 @@ from typing import Any, Protocol
 
 from flows.graph import StageNode
 from flows.runs.job import Job, Result
+from genai_core.config import MACHINE_FAULT, NEEDS_MANUAL_ACTION
 
 
-class CommandFailed(Exception):
-    """A stage's command failed, or exceeded its time limit. retryable: False if the fault needs manual action."""
+class JobFailed(Exception):
+    """A job was not executed: the machine's fault, such as other software, a full disk, or a lost worker.
+
+    retryable: False if the fault needs manual action.
+    """
 
     def __init__(self, why: str, *, retryable: bool = True) -> None:
         super().__init__(why)
         self.retryable = retryable
+
+
+class CommandFailed(JobFailed):
+    """The stage's command itself failed, or exceeded its time limit: the fault of what it was made from."""
+
+
+def failed_with(status: int, where: str = "") -> JobFailed:
+    """The failure of a command that ended with a status other than 0. where: the machine, if it was another one."""
+    kind = JobFailed if status == MACHINE_FAULT else CommandFailed
+    return kind(f"status {status}{where}", retryable=status != NEEDS_MANUAL_ACTION)
 
 
 class Listener(Protocol):
@@ -61,6 +75,7 @@ class Executor(Protocol):
 
         Raises:
             CommandFailed: The command failed.
+            JobFailed: It could not be executed.
             Stopped: The run was stopped.
             PlaceError: The inputs or outputs are not as expected; a retry would not help.
         """

@@ -7,14 +7,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 
-from flows.executors.executor import CommandFailed, Listener
+from flows.executors.executor import CommandFailed, Listener, failed_with
 from flows.graph import StageNode
 from flows.process import Processes, Stopped, TimedOut
 from flows.progress_file import followed
 from flows.resources import Lease, Resources
 from flows.runs.job import Job, LockEntry, Result
 from flows.runs.place import Place, command_line, stage_variables
-from genai_core.config import NEEDS_MANUAL_ACTION, ConfigError
+from genai_core.config import ConfigError
 
 PROGRESS_POLL_S = 0.5
 
@@ -60,7 +60,7 @@ class LocalExecutor:
         with followed(progress, listener.progress, PROGRESS_POLL_S):
             status = run_stage_command(place, stage, job, variables, self._processes, listener, held)
         if status != 0:
-            raise CommandFailed(f"status {status}", retryable=status != NEEDS_MANUAL_ACTION)
+            raise failed_with(status)
         return place.record(job)
 
 

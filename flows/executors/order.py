@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from flows.data.outputs import StoredOutput
+from flows.executors.executor import CommandFailed, JobFailed
 from flows.executors.software import Software
 from flows.runs.job import Job, LockEntry
 
@@ -53,8 +54,9 @@ class Outcome:
     """What became of a job on another machine.
 
     key, attempt: of the job. entry: its lock entry; all objects that this names are at the DVC remote then. None: it
-    failed, and `failure` says why. ran: whether the command ran there. machine: facts, for people. is_lost: another
-    machine of the same training was lost, so that the attempt has to be repeated.
+    failed, and `failure` says why. ran: whether the command ran there. is_command_fault: the command failed, not the
+    machine. machine: facts, for people. is_lost: another machine of the same training was lost, so that the attempt has
+    to be repeated.
     """
 
     key: str
@@ -64,11 +66,17 @@ class Outcome:
     seconds: float = 0.0
     failure: str = ""
     retryable: bool = True
+    is_command_fault: bool = False
     is_lost: bool = False
     machine: Mapping[str, str] = field(default_factory=dict)
 
     def text(self) -> str:
         return json.dumps(asdict(self))
+
+    def failed(self, where: str = "") -> JobFailed:
+        """What to raise if there is no entry. where: before what it says."""
+        kind = CommandFailed if self.is_command_fault else JobFailed
+        return kind(f"{where}{self.failure}", retryable=self.retryable)
 
 
 def order_from(text: str) -> Order:

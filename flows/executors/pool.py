@@ -19,7 +19,7 @@ from prefect.states import Cancelled, Cancelling, Pending
 
 from flows.executors.attempts import Lost, until_done
 from flows.executors.dispatch import Dispatch, check_portable, published_snapshot
-from flows.executors.executor import CommandFailed, Heard, Listener
+from flows.executors.executor import Heard, JobFailed, Listener
 from flows.executors.lease import Lease, held_lease
 from flows.executors.nodes.companions import Companions, Other, Turns
 from flows.executors.order import Order, Outcome
@@ -91,11 +91,11 @@ class PoolExecutor:
         return self._outcome(self._patiently(lambda: self._create(order), other), order, other)
 
     def _outcome(self, run: UUID, order: Order, listener: Heard) -> Outcome:
-        """The outcome of one attempt. Raises Lost, CommandFailed, Stopped."""
+        """The outcome of one attempt. Raises Lost, JobFailed, Stopped."""
         seen = self._watch.add(run)
         try:
             return self._follower.outcome(run, seen, self._pools[order.job.stage], order, listener)
-        except (Lost, CommandFailed):
+        except (Lost, JobFailed):
             raise  # it has ended, or was given up
         except BaseException:  # stopped, or what we hear cannot be written: nobody waits for it any more
             self._cancel(run, seen.state)

@@ -10,7 +10,7 @@ from prefect.client.schemas.objects import StateType, WorkerStatus
 from prefect.states import Crashed
 
 from flows.executors.attempts import NO_WORKER_S, Lost
-from flows.executors.executor import CommandFailed, Heard
+from flows.executors.executor import Heard, JobFailed
 from flows.executors.order import Order, Outcome, outcome_from
 from flows.executors.pool_report import BEAT_S
 from flows.executors.pool_watch import Seen, Watch
@@ -31,7 +31,7 @@ class Follower:
         self._client, self._watch, self._processes, self._patience_s = client, watch, processes, patience_s
 
     def outcome(self, run: UUID, seen: Seen, pool: str, order: Order, listener: Heard) -> Outcome:
-        """The outcome of a flow run that is watched. Raises Lost, CommandFailed, Stopped."""
+        """The outcome of a flow run that is watched. Raises Lost, JobFailed, Stopped."""
         told = _Told(listener)
         while True:
             if self._processes.stopping:
@@ -96,13 +96,13 @@ class Follower:
 
 
 def _check_lost(seen: Seen) -> None:
-    """Raise CommandFailed for an attempt that ended without an outcome, unless its worker was lost."""
+    """Raise JobFailed for an attempt that ended without an outcome, unless its worker was lost."""
     if seen.is_deleted:
-        raise CommandFailed("its run was deleted at the server", retryable=False)
+        raise JobFailed("its run was deleted at the server", retryable=False)
     if seen.state == StateType.CANCELLED:
-        raise CommandFailed("its run was cancelled at the server", retryable=False)
+        raise JobFailed("its run was cancelled at the server", retryable=False)
     if seen.state != StateType.CRASHED:
-        raise CommandFailed(f"its worker could not run it: {seen.message}")
+        raise JobFailed(f"its worker could not run it: {seen.message}")
 
 
 class _Told:

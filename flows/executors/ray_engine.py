@@ -22,7 +22,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from flows.executors.attempts import Lost
 from flows.executors.engine import EngineAway
-from flows.executors.executor import CommandFailed
+from flows.executors.executor import JobFailed
 from flows.executors.job_runner import END_S, placed, run_order
 from flows.executors.locality import Near, nearest
 from flows.executors.order import Order
@@ -55,7 +55,7 @@ class RayAttempt:
         except StopIteration:
             raise Lost("its worker had no outcome") from None
         except RayTaskError as error:
-            raise CommandFailed(f"its worker could not run it: {_last_line(error)}") from None
+            raise JobFailed(f"its worker could not run it: {_last_line(error)}") from None
         except RayError as error:
             raise Lost(_how(error)) from None
 

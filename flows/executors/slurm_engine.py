@@ -20,7 +20,7 @@ from typing import Any
 
 from flows.executors.attempts import Lost
 from flows.executors.engine import EngineAway
-from flows.executors.executor import CommandFailed
+from flows.executors.executor import JobFailed
 from flows.executors.locality import Near
 from flows.executors.order import Order, order_from
 from flows.executors.shares import Offer, Share
@@ -97,13 +97,13 @@ class SlurmAttempt:
         return found
 
     def _raise_end(self, state: str) -> None:
-        """Raise Lost or CommandFailed for a job that has ended without an outcome."""
+        """Raise Lost or JobFailed for a job that has ended without an outcome."""
         if state == "CANCELLED":
-            raise CommandFailed(f"its Slurm job {self._job} was cancelled", retryable=False)
+            raise JobFailed(f"its Slurm job {self._job} was cancelled", retryable=False)
         if state == "TIMEOUT" or (self._was_stopped and state == "COMPLETED"):
             raise Lost(f"the time limit of its Slurm job {self._job} was reached")
         if state in ("FAILED", "COMPLETED") and not self._has_begun:
-            raise CommandFailed(f"its Slurm job {self._job} could not begin: {self._last_error()}")
+            raise JobFailed(f"its Slurm job {self._job} could not begin: {self._last_error()}")
         raise Lost(f"its Slurm job {self._job} ended as {state}")
 
     def _last_error(self) -> str:
@@ -146,7 +146,7 @@ class SlurmEngine:
         try:
             job = asked("sbatch", *self._options(order.job, share, files, nodes), script=script)
         except EngineAway as error:
-            raise CommandFailed(str(error)) from None
+            raise JobFailed(str(error)) from None
         number = job.strip().partition(";")[0]
         write_file(files / NUMBER, number)
         return SlurmAttempt(self._queue, number, files, nodes)

@@ -4,7 +4,7 @@ import socket
 from dataclasses import replace
 
 from flows.data.objects import RemoteError
-from flows.executors.executor import CommandFailed, NodeListener
+from flows.executors.executor import CommandFailed, JobFailed, NodeListener
 from flows.executors.machine import worker_home
 from flows.executors.nodes.meeting import NodeLost
 from flows.executors.order import Order, Outcome
@@ -20,8 +20,9 @@ def outcome_of(order: Order, listener: NodeListener, processes: Processes) -> Ou
     """Execute an order on this machine. Raises Stopped."""
     try:
         return execute_order(order, worker_home(), listener, processes)
-    except CommandFailed as error:
-        failure, retryable = str(error), error.retryable
+    except JobFailed as error:
+        failed = _failed(order, str(error))
+        return replace(failed, retryable=error.retryable, is_command_fault=isinstance(error, CommandFailed))
     except NodeLost as error:
         return replace(_failed(order, str(error)), is_lost=True)
     except (RemoteError, GitError) as error:  # a network may be back at the next attempt

@@ -29,6 +29,7 @@ def base(workspace: Path, name: str | None, as_json: bool) -> None:
 
     Without NAME, show what is set.
     """
+    from flows.advising.checks import missing_base
     from flows.registry.base import read_base, set_base
     from flows.workspace import checked_config
 
@@ -41,7 +42,8 @@ def base(workspace: Path, name: str | None, as_json: bool) -> None:
         click.echo("fine-tuning continues the best model of each run (finetune.start: selected)")
         return
     if found is None:
-        click.echo("finetune.start is base, but models/base is not here. Fetch it: dvc checkout models/base.dvc")
+        fetch = "finetune.start is base, but models/base is not here. Fetch it: dvc checkout models/base.dvc"
+        click.echo(missing_base(workspace) or fetch)
         return
     classes = f"{len(found.classes)} classes" if found.classes else "no classes"
     click.echo(f"fine-tuning continues {found.name}: {found.family}, {classes}, weights {found.weights[:12]}")

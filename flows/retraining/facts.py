@@ -15,10 +15,12 @@ from flows.retraining.champion import ChampionShape, champion_shape
 from flows.retraining.policy import Action, Decision, RetrainFacts, changed_share, decide
 from flows.retraining.recipe import config_at, verdict_recipe_at
 from flows.retraining.records import (
+    FINETUNING,
     RetrainRecord,
     device_hours_at,
     expected_device_hours,
     fetch_records,
+    hours_of,
     read_records,
     rejected_before,
     spent_device_hours,
@@ -127,7 +129,7 @@ def facts_of(
     total, new, removed, notes = _counts(situation, change)
     classes: list[dict[str, Any]] = ((change.images if change else None) or {}).get("classes", [])
     finetune_hours, train_hours = (
-        expected_device_hours(situation.records, action) or device_hours_at(workspace, action)
+        expected_device_hours(situation.records, action) or _hours_of_a_first_one(workspace, config, action)
         for action in ("finetune", "train")
     )
     facts = RetrainFacts(
@@ -148,6 +150,17 @@ def facts_of(
         requested=requested,
     )
     return facts, notes
+
+
+def _hours_of_a_first_one(workspace: Path, config: Config, action: str) -> float | None:
+    """Device hours of a retraining with that action by the checkout's cost files; None if they are unknown.
+
+    A fine-tuning to a few-step model is two runs, and the checkout has the cost of one (steps.py).
+    """
+    hours = device_hours_at(workspace, action, config.models)
+    if hours is not None and action == "finetune" and config.finetune.kind == "few_step":
+        hours += hours_of(workspace, FINETUNING)
+    return hours
 
 
 def skip_if_rejected(workspace: Path, situation: Situation) -> Decision | None:

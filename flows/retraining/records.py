@@ -4,7 +4,7 @@ The branches are pushed, and every retraining fetches them first. So all clones 
 """
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -19,6 +19,7 @@ _KEYS = ("Retraining", "Action", "Raw-data", "Champion", "Base", "Device-hours",
 _FORMAT = "%x1e%H%x1f%ct" + "".join(f"%x1f%(trailers:key={key},valueonly)" for key in _KEYS)
 # Stages of the graph that a fine-tuning of production does not run.
 _ONLY_TRAINING = ("train@", "evaluate@", "augment", "select")
+FINETUNING = ("finetune", "evaluate-finetuned", "candidate")  # stages that a few-step model takes twice
 _NOT_RETRAINING = ("generate", "report")
 
 
@@ -124,9 +125,13 @@ def hours_of(folder: Path, stages: Iterable[str]) -> float:
     return sum(_hours(path) for path in paths if path.is_file())
 
 
-def device_hours_at(folder: Path, action: str) -> float | None:
-    """Device hours of a retraining with that action by a checkout's cost files; None if its main stage has none."""
-    costs = {path.stem: _hours(path) for path in sorted((folder / COSTS).glob("*.json"))}
+def device_hours_at(folder: Path, action: str, models: Collection[str]) -> float | None:
+    """Device hours of a retraining with that action by a checkout's cost files; None if its main stage has none.
+
+    models: of params.yaml. The files of removed ones do not count.
+    """
+    files = sorted((folder / COSTS).glob("*.json"))
+    costs = {path.stem: _hours(path) for path in files if path.stem.partition("@")[2] in ("", *models)}
     if not any(stage.startswith("train@" if action == "train" else "finetune") for stage in costs):
         return None
     other = _NOT_RETRAINING if action == "train" else (*_NOT_RETRAINING, *_ONLY_TRAINING)

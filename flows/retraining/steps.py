@@ -25,14 +25,13 @@ from flows.retraining.gate import GateVerdict, gate, gate_facts, with_votes
 from flows.retraining.messages import log
 from flows.retraining.pages import decision_page, rule_rows
 from flows.retraining.policy import Decision, RetrainFacts
-from flows.retraining.records import device_hours_since, hours_of
+from flows.retraining.records import FINETUNING, device_hours_since, hours_of
 from flows.retraining.votes import people_prefer
 from flows.retraining.worktree import Purpose, open_for_retraining, write_purpose
 from flows.runs.checkout import Worktree, commit_results
 from flows.workspace import RAW_DATA, checked_config
 
 # What a run from the base to the candidate measures the cost of.
-_FINETUNING = ("finetune", "evaluate-finetuned", "candidate")
 COMPARISON = Path(".genai/comparison")  # in the worktree
 
 
@@ -147,7 +146,7 @@ def set_up(work: Work) -> Path | None:
 def set_up_few_steps(work: Work) -> Work:
     """Make the fine-tuned model the base, of which the next run makes a few-step model."""
     folder, purpose = work.worktree.folder, work.purpose
-    spent = hours_of(folder, _FINETUNING)
+    spent = hours_of(folder, FINETUNING)
     title = f"{purpose.champion}, fine-tuned on data {purpose.raw[:10]}"
     # A commit, so that lineage finds where the base comes from.
     commit = commit_results(work.worktree, f"The teacher of a few-step model: {title}") or commit_of(folder)

@@ -42,11 +42,7 @@ class PreparedRun:
             return ()
         differs = f", uncommitted files: {len(snapshot.changed)}" if snapshot.changed else ""
         works = f"run {self.active.id} works on a snapshot of {snapshot.branch or snapshot.commit[:7]}{differs}"
-        removed = [
-            f"removed {path}: the pipeline has no stage {stage} any more; DVC's cache keeps it"
-            for path, stage in self.run_plan.retired.items()
-        ]
-        return (works, *removed, *self.run_plan.plan.replaced, *snapshot.notes)
+        return (works, *self.run_plan.removed, *self.run_plan.plan.replaced, *snapshot.notes)
 
 
 @contextmanager

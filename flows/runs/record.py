@@ -38,7 +38,8 @@ class RunError(GenaiError):
 class StageRecord:
     """The outcome of a stage. left: why its result is only in DVC's cache and not in the workspace.
 
-    machine: facts of the machine that it ran on, if that was another one.
+    machine: facts of the machine that it ran on, if that was another one. not_executed: why
+    its command could not be executed, if it failed because of that and not because of the command.
     """
 
     outcome: str  # running, ran, restored, kept, failed, stopped, skipped
@@ -46,6 +47,7 @@ class StageRecord:
     seconds: float = 0.0
     left: str | None = None
     machine: dict[str, str] | None = None
+    not_executed: str | None = None
 
 
 @dataclass(frozen=True)
@@ -102,7 +104,7 @@ class Recorder:
         """Record that a stage's command begins, also for a retry or in a resumed run."""
         self.stage(name, outcome="running", began=now(), seconds=0.0)
 
-    def finished(self, name: str, outcome: str, seconds: float) -> None:
+    def finished(self, name: str, outcome: str, seconds: float, not_executed: str | None = None) -> None:
         """Record the outcome of a stage.
 
         In a resumed run, a stage that an earlier attempt finished keeps that outcome, unless it began again or failed.
@@ -111,7 +113,7 @@ class Recorder:
         if outcome in DONE:
             self._done.add(name)
         if before is None or before.outcome not in DONE or outcome in ("ran", "failed"):
-            self.stage(name, outcome=outcome, seconds=round(seconds, 2))
+            self.stage(name, outcome=outcome, seconds=round(seconds, 2), not_executed=not_executed)
         elif outcome in DONE:
             self.stage(name, left=None)  # the workspace may accept it this time
 

@@ -17,6 +17,7 @@ from genai_core import GenaiError
 Answer = TypeVar("Answer")
 
 AWAY_S = 120.0
+BUSY_S = 600.0  # of one that answers, but not yet all: one that starts on a busy machine
 POLL_S = 2.0
 _UNAVAILABLE = (502, 503, 504)  # SQLite is busy, or a proxy has no server
 
@@ -51,7 +52,7 @@ def answered(
     For what a run needs before its first stage, when nothing is lost by waiting. The others as in `reach`. Raises
     ServerAway, and what `ask` raises when `is_over` is true.
     """
-    deadline = time.monotonic() + AWAY_S
+    deadline = time.monotonic() + BUSY_S
     while True:
         try:
             return ask()

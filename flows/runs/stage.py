@@ -16,9 +16,9 @@ from prefect.runtime import task_run
 from prefect.states import Cancelled, Completed
 
 from flows import artifacts
-from flows.executors.executor import CommandFailed, Executor
+from flows.executors.executor import CommandFailed, Executor, JobFailed
 from flows.executors.local import stage_environment
-from flows.graph import StageNode
+from flows.graph import StageNode, one_line
 from flows.plan import StagePlan
 from flows.process import Processes, Stopped
 from flows.runs.job import Result
@@ -31,10 +31,13 @@ LAST_LINES = 25
 
 
 class StageFailed(RuntimeError):
-    """A stage's command failed. `retryable` is False when the fault needs manual action."""
+    """A stage failed. retryable: False if the fault needs manual action. is_command: whether its command failed."""
 
-    def __init__(self, stage: str, why: str, last_lines: Sequence[str], *, retryable: bool = True) -> None:
+    def __init__(
+        self, stage: str, why: str, last_lines: Sequence[str], *, retryable: bool = True, is_command: bool = True
+    ) -> None:
         self.retryable = retryable
+        self.not_executed = None if is_command else "; its last line: ".join([why, *last_lines[-1:]])
         said = "".join(f"\n  {line}" for line in last_lines)
         super().__init__(f"stage {stage} failed ({why}); its last lines:{said or ' none'}")
 
@@ -74,10 +77,10 @@ class Run:
         if self.recorder:
             self.recorder.started(stage)
 
-    def finished(self, stage: str, outcome: Outcome, seconds: float) -> None:
+    def finished(self, stage: str, outcome: Outcome, seconds: float, not_executed: str | None = None) -> None:
         self.view.finished(stage, outcome, seconds)
         if self.recorder:
-            self.recorder.finished(stage, outcome, seconds)
+            self.recorder.finished(stage, outcome, seconds, not_executed)
 
 
 def should_retry(_task: Any, _run: TaskRun, state: State[Any]) -> bool:
@@ -117,8 +120,9 @@ def run_stage(stage: StageNode, plan: StagePlan, upstream_ran: bool, run: Run) -
     except Stopped as stopped:
         run.finished(stage.name, "stopped", time.monotonic() - began)
         return Cancelled(message=str(stopped))
-    except Exception:
-        run.finished(stage.name, "failed", time.monotonic() - began)
+    except Exception as error:
+        why = error.not_executed if isinstance(error, StageFailed) else one_line(error) or type(error).__name__
+        run.finished(stage.name, "failed", time.monotonic() - began, why)
         raise
 
 
@@ -145,9 +149,14 @@ def _bring_up_to_date(stage: StageNode, plan: StagePlan, run: Run) -> State[None
         with _Reporter(stage, plan, run) as reporter:
             try:
                 result = run.executor.execute(stage, job, reporter, held)
-            except CommandFailed as failure:
-                lines = reporter.last_lines()
-                raise StageFailed(stage.name, str(failure), lines, retryable=failure.retryable) from None
+            except JobFailed as failure:
+                raise StageFailed(
+                    stage.name,
+                    str(failure),
+                    reporter.last_lines(),
+                    retryable=failure.retryable,
+                    is_command=isinstance(failure, CommandFailed),
+                ) from None
         run.accept(result)
         run.finished(stage.name, "ran" if result.ran else "restored", result.seconds)
         if result.machine and run.recorder:
@@ -173,7 +182,7 @@ def _check_out_source(stage: StageNode, run: Run) -> State[None]:
         on_line=said.append,
     )
     if status != 0:
-        raise StageFailed(stage.name, f"status {status}", said[-LAST_LINES:])
+        raise StageFailed(stage.name, f"status {status}", said[-LAST_LINES:], is_command=False)
     run.finished(stage.name, "restored", time.monotonic() - began)
     return Completed(name="Cached", message="restored from the cache")
 

@@ -103,7 +103,10 @@ def search(
 @json_option
 @click.pass_obj
 def show(workspace: Path, study: str | None, storage: str | None, as_json: bool) -> None:
-    """Show all trials of a study and what they have found, and write its page again."""
+    """Show all trials of a study and what they found.
+
+    Also writes the study's page again.
+    """
     from flows.search.search import write_page
 
     name, opened = _opened(workspace, study, storage)
@@ -121,10 +124,10 @@ def show(workspace: Path, study: str | None, storage: str | None, as_json: bool)
 @_STORAGE
 @click.pass_obj
 def apply_trial(workspace: Path, trial: int | None, study: str | None, storage: str | None) -> None:
-    """Write a trial's values into params.yaml; its other lines and comments stay.
+    """Write a trial's values into params.yaml.
 
-    TRIAL: its number. Default: the one with the smallest distance. `genai run` then takes the trained model from the
-    cache, if nothing else has changed.
+    Its other lines and comments stay. TRIAL: its number. Default: the one with the smallest distance. `genai run` then
+    takes the trained model from the cache, if nothing else has changed.
     """
     from flows.search.params_text import with_values
     from flows.search.results import chosen_row, rows_of
@@ -179,7 +182,11 @@ def show_study(values: dict[str, Any], page: Path) -> None:
             f"{n} ({_figure(trials[n]['distance'])}, {trials[n]['seconds_per_image']:.2g} s)" for n in values["front"]
         ]
         click.echo(f"front: trials {', '.join(front)}")
-    click.echo(f"\nPage: {page}\nTo use it: genai search apply {best['number']}")
+    click.echo(f"\nPage: {page}")
+    if best["present"]:
+        click.echo("No trial was better than the settings before the search")
+    else:
+        click.echo(f"To use it: genai search apply {best['number']}")
 
 
 def _print_trials(values: dict[str, Any]) -> None:

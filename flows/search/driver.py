@@ -36,6 +36,9 @@ if TYPE_CHECKING:
 _POLL_S = 0.2
 _END_S = 20.0  # a training writes a checkpoint when it is stopped
 _ALL_FAIL = 3  # after so many trials, none of which did not fail, the fault is not in their values
+# A slot tries again after so long when a trial was interrupted: its worker may be replaced, a server be back. Then it
+# gives up: of the workers, as many fewer are of use.
+_PAUSES_S = (10.0, 60.0)
 
 
 @dataclass(frozen=True)
@@ -74,11 +77,12 @@ class Search:
         search = plan.config.search
         # Of two objectives, a trial with a large distance may be the fastest, and so on the front.
         self._pruning = search.pruning if len(search.objectives) == 1 else None
-        self._resumed = list(plan.resumed)
+        self._unfinished = [taken_up(study, trial) for trial in plan.resumed]
         self._lock = threading.Lock()
         self._stopping = threading.Event()
         self._running: dict[int, TrialView] = {}
         self._ends: list[TrialEnd] = []
+        self._given_up = ""  # why a slot did
         self._error: BaseException | None = None
 
     def share_stages(self, slots: list[Slot]) -> None:
@@ -87,8 +91,7 @@ class Search:
             return
         run = slots[0].run(self._plan.stages.shared, SilentView(), lambda _active: None)
         if not run.is_complete:
-            message = (run.state.message if run.state else None) or "the run failed"
-            raise SearchError(f"the stages that all trials share did not complete: {message}")
+            raise SearchError(f"the stages that all trials share did not complete: {run.message}")
         for slot in slots:
             slot.keep_lock(slots[0].read_lock())
 
@@ -96,7 +99,7 @@ class Search:
         """Run trials until a limit is reached.
 
         On Ctrl-C or SIGTERM, the running trials are stopped and remain unfinished in the study. Raises SearchError if
-        the first trials all fail.
+        the first trials all fail, if trials cannot run, or after `genai runs stop`.
         """
         threads = [threading.Thread(target=self._work, args=(slot,), daemon=True) for slot in slots]
         try:
@@ -109,6 +112,13 @@ class Search:
             raise
         if self._error is not None:
             raise self._error
+        has = f"the same command continues the study, which has {counted(len(ended(self._study)), 'trial')}"
+        if self._stopping.is_set():
+            raise SearchError(f"a trial was stopped, and the search with it; {has}")
+        if self._given_up and not self._is_enough(len(ended(self._study))):
+            raise SearchError(
+                f"trials cannot run, and their values are not at fault: {self._given_up}. Once that is mended, {has}"
+            )
 
     def _stop(self, threads: list[threading.Thread]) -> None:
         self._stopping.set()
@@ -121,9 +131,18 @@ class Search:
             time.sleep(_POLL_S)
 
     def _work(self, slot: Slot) -> None:
+        faults = 0
         try:
             while (trial := self._next()) is not None:
-                self._do(slot, trial)
+                end = self._do(slot, trial)
+                if end.end != "interrupted":
+                    faults = 0
+                elif faults == len(_PAUSES_S):
+                    self._given_up = end.fault
+                    return
+                else:
+                    self._stopping.wait(_PAUSES_S[faults])
+                    faults += 1
         except BaseException as error:  # raised again by `run`, in the main thread
             self._error = self._error or error
             self._stopping.set()
@@ -131,7 +150,7 @@ class Search:
                 view.stop()
 
     def _next(self) -> "Trial | None":
-        """The next trial: one that was interrupted, or a new one; None at the end of the search."""
+        """The next trial: one that is unfinished, or a new one; None at the end of the search."""
         with self._lock:
             if self._stopping.is_set():
                 return None
@@ -139,14 +158,16 @@ class Search:
                 raise SearchError(
                     f"all of {counted(len(ended(self._study)), 'trial')} failed; the last one: {self._ends[-1].fault}"
                 )
-            if self._limits.deadline is not None and time.monotonic() >= self._limits.deadline:
+            if self._is_enough(len(ended(self._study)) + len(self._running)):
                 return None
-            begun = len(ended(self._study)) + len(self._running)
-            if self._limits.trials is not None and begun >= self._limits.trials:
-                return None
-            trial = taken_up(self._study, self._resumed.pop(0)) if self._resumed else self._study.ask()
+            trial = self._unfinished.pop(0) if self._unfinished else self._study.ask()
             self._running[trial.number] = self._view(trial)
             return trial
+
+    def _is_enough(self, trials: int) -> bool:
+        """Whether a limit is reached with so many trials."""
+        is_late = self._limits.deadline is not None and time.monotonic() >= self._limits.deadline
+        return is_late or (self._limits.trials is not None and trials >= self._limits.trials)
 
     def _view(self, trial: "Trial") -> TrialView:
         values = suggested(trial, self._plan.config.search.space, exact=PRESENT in trial.user_attrs)
@@ -160,10 +181,10 @@ class Search:
             view.is_pruned, state.distances = True, {behind: 0.0}
         return view
 
-    def _do(self, slot: Slot, trial: "Trial") -> None:
+    def _do(self, slot: Slot, trial: "Trial") -> TrialEnd:
         view, plan, began = self._running[trial.number], self._plan, time.monotonic()
         end = run_trial(slot, view, plan.stages, plan.target, plan.metric, self._pruning)
-        if end.end != "stopped":
+        if not end.is_unfinished:
             name = experiment_name(plan.name, trial.number)
             end = replace(end, commit=record_trial(slot, plan.baseline, name, end, described(view.state.values)))
         if end.end == "complete":
@@ -174,10 +195,13 @@ class Search:
             del self._running[trial.number]
             if end.end == "stopped":  # by `genai runs stop`, if not by us
                 self._stopping.set()
+            elif end.end == "interrupted":
+                self._unfinished.append(trial)
             else:
                 self._ends.append(end)
             view.state.ended = end
         self._table.ended(view.state)
+        return end
 
     def _keep_samples(self, slot: Slot, number: int) -> None:
         """Keep a trial's measured samples for the page."""

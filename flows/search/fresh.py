@@ -34,8 +34,7 @@ def measure_again(study: "Study", plan: "Plan", slot: Slot, say: Callable[[str],
         slot.set_up({**row.values, SEED: search.fresh_seed}, plan.stages)
         run = slot.run((plan.target.stage,), SilentView(), lambda _active: None)
         if not run.is_complete:
-            message = (run.state.message if run.state else None) or "the run failed"
-            raise SearchError(f"trial {row.number} could not be measured again: {message}")
+            raise SearchError(f"trial {row.number} could not be measured again: {run.message}")
         figures = read_figures(slot.folder, plan.target, plan.metric)
         found[key] = {"seed": search.fresh_seed, "distance": figures.distance, "held_out": figures.held_out}
         study.set_user_attr(FRESH, found)

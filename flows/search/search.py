@@ -80,7 +80,10 @@ def search(
     settings = checked_settings(workspace)
     config, values, target = settings.config, settings.values, settings.target
     sweep(workspace)
-    check(plan_run(workspace, (target.stage,)))
+    run_plan = plan_run(workspace, (target.stage,))
+    for line in run_plan.removed:
+        say(line)
+    check(run_plan)
     metric = searched_metric(config.selection.metric)
     snapshot, stages = _snapshot(workspace, target, config)
     baseline = baseline_of(workspace, snapshot.base)

@@ -38,6 +38,24 @@ class SlotRun:
         return self.state is None or self.state.is_completed()
 
     @property
+    def not_executed(self) -> str | None:
+        """Why the run failed, if that was not because a command failed: other values would fail, too."""
+        stages = self.record.stages.values() if self.record else ()
+        failed = [stage for stage in stages if stage.outcome == "failed"]
+        if any(stage.not_executed is None for stage in failed):
+            return None
+        return next((stage.not_executed for stage in failed), self.fault)
+
+    @property
+    def fault(self) -> str:
+        """The line of a failed run's message that says most: the last one that the failed stage printed."""
+        return [line.strip() for line in self.message.splitlines() if line.strip()][-1]
+
+    @property
+    def message(self) -> str:
+        return (self.state.message if self.state else None) or "the run failed"
+
+    @property
     def seconds(self) -> float:
         """Seconds of its stages' own work."""
         return sum(stage.seconds for stage in self.record.stages.values()) if self.record else 0.0

@@ -13,7 +13,13 @@ from flows.search.trial import TrialState
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderResult
 
-_MARKS = {"complete": ("✓", "green"), "pruned": ("·", "dim"), "failed": ("✗", "red"), "stopped": ("■", "yellow")}
+_MARKS = {
+    "complete": ("✓", "green"),
+    "pruned": ("·", "dim"),
+    "failed": ("✗", "red"),
+    "stopped": ("■", "yellow"),
+    "interrupted": ("■", "yellow"),
+}
 _SHOWN = 20  # the last trials; `genai search show` lists all
 _OTHER_LINES = 3  # of the terminal: the table's head, the last line, and the one of the cursor
 _STATE_WIDTH, _NUMBER_WIDTH = 22, 7  # characters
@@ -129,4 +135,4 @@ def _ended_text(trial: TrialState, *, with_distance: bool = True) -> str:
         return f"complete{distance}{took}" if end.seconds else f"complete{distance}, restored"
     if end.end == "pruned":
         return f"pruned at {max(trial.distances, default=0.0):.0%} of its training{took}"
-    return f"failed: {end.fault[:200]}" if end.end == "failed" else "stopped"
+    return f"{end.end}: {end.fault[:200]}" if end.fault else end.end

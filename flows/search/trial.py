@@ -12,19 +12,21 @@ import optuna
 from optuna.trial import Trial
 
 from flows.git import GitError
+from flows.graph import GraphError
 from flows.runs.active_run import ActiveRun
 from flows.runs.record import STOP
+from flows.runs.server_away import is_no_answer
 from flows.search.experiment import record_experiment
 from flows.search.halving import goes_on
-from flows.search.slot import Slot, SlotRun
+from flows.search.slot import Slot
 from flows.search.space import Target
 from flows.search.stages import TrialStages
 from flows.view import Outcome
 from genai_core import GenaiError
-from genai_core.config import PruningConfig, resolved_metric
+from genai_core.config import ConfigError, PruningConfig, resolved_metric
 from genai_core.config.extractor import AUTO
 
-End = Literal["complete", "pruned", "failed", "stopped"]
+End = Literal["complete", "pruned", "failed", "stopped", "interrupted"]
 VARIABLE, KEPT = "GENAI_RUNGS", "rungs"  # read by tasks/rungs.py, and written by it into a training's progress
 # Attributes of a trial: the share of its training at which it fell behind; the steps of the rungs that it passed.
 BEHIND, PASSED = "behind", "passed"
@@ -41,9 +43,10 @@ class Figures:
 
 @dataclass(frozen=True)
 class TrialEnd:
-    """How a trial ended. fault: why it failed, in a line.
+    """How a trial ended. fault: why it failed or was interrupted, in a line.
 
-    seconds: of its stages' own work. overhead_s: beside that, until it was recorded.
+    failed: its values are at fault. interrupted: something else is, such as a machine; it remains unfinished, as one
+    that was stopped. seconds: of its stages' own work. overhead_s: beside that, until it was recorded.
     """
 
     end: End
@@ -52,6 +55,10 @@ class TrialEnd:
     overhead_s: float = 0.0
     fault: str = ""
     commit: str = ""
+
+    @property
+    def is_unfinished(self) -> bool:
+        return self.end in ("stopped", "interrupted")
 
 
 @dataclass
@@ -158,12 +165,14 @@ def judge_of(trial: Trial, pruning: PruningConfig) -> Callable[[float, float], b
 
 
 def read_figures(folder: Path, target: Target, metric: str) -> Figures:
-    """Read what a trial measured. Raises OSError, KeyError or ValueError."""
+    """Read what a trial measured. Raises OSError or ValueError."""
     metrics = json.loads((folder / target.metrics).read_text())
     cost = json.loads((folder / target.cost).read_text())
     speed = cost.get("images_per_second")
     measured_by = metrics.get("protocol", {}).get("extractor", AUTO)
     metric = resolved_metric(metric, measured_by)  # fd_auto stands for what it is for these images
+    if metric not in metrics:
+        raise ValueError(f"{target.metrics} has no {metric}")
     return Figures(
         distance=float(metrics[metric]),
         held_out=metrics.get(held_out_metric(metric)),
@@ -189,7 +198,7 @@ def run_trial(
     metric: str,
     pruning: PruningConfig | None,
 ) -> TrialEnd:
-    """Run a trial in a slot to its end. A fault of the trial is an end, too. One that has fallen behind is not run."""
+    """Run a trial in a slot to its end. A fault is an end, too. A trial that has fallen behind is not run."""
     try:
         slot.set_up(view.state.values, stages)
         if view.is_pruned:
@@ -201,10 +210,16 @@ def run_trial(
         if run.state is not None and run.state.is_cancelled():
             return TrialEnd("stopped", seconds=run.seconds)
         if not run.is_complete:
-            return TrialEnd("failed", seconds=run.seconds, fault=_fault(run))
+            if (why := run.not_executed) is not None:
+                return TrialEnd("interrupted", seconds=run.seconds, fault=" ".join(why.split()))
+            return TrialEnd("failed", seconds=run.seconds, fault=run.fault)
         return TrialEnd("complete", read_figures(slot.folder, target, metric), run.seconds)
-    except (GenaiError, OSError, KeyError, ValueError) as error:
-        return TrialEnd("failed", fault=" ".join(str(error).split()) or type(error).__name__)
+    except (ConfigError, GraphError, ValueError) as error:  # values that are only wrong beside other ones
+        return TrialEnd("failed", fault=_in_a_line(error))
+    except Exception as error:
+        if not isinstance(error, GenaiError | OSError) and not is_no_answer(error):
+            raise
+        return TrialEnd("interrupted", fault=_in_a_line(error))
 
 
 def record_trial(slot: Slot, baseline: str, name: str, end: TrialEnd, text: str) -> str:
@@ -216,9 +231,9 @@ def record_trial(slot: Slot, baseline: str, name: str, end: TrialEnd, text: str)
 
 
 def tell(study: "optuna.study.Study", trial: Trial, end: TrialEnd, objectives: tuple[str, ...]) -> None:
-    """Record how a trial ended in its study. A stopped one stays unfinished, for the next search to continue."""
+    """Record how a trial ended in its study. One that is unfinished can be continued."""
     trial.set_user_attr("seconds", round(trial.user_attrs.get("seconds", 0.0) + end.seconds, 2))
-    if end.end == "stopped":
+    if end.is_unfinished:
         return
     trial.set_user_attr("overhead_s", round(end.overhead_s, 2))
     if end.commit:
@@ -235,8 +250,5 @@ def tell(study: "optuna.study.Study", trial: Trial, end: TrialEnd, objectives: t
         study.tell(trial, values)
 
 
-def _fault(run: SlotRun) -> str:
-    """The line of a failed run's message that says most: the last one that the failed stage printed."""
-    message = (run.state.message if run.state else "") or "the run failed"
-    lines = [line.strip() for line in message.splitlines() if line.strip()]
-    return lines[-1]
+def _in_a_line(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__

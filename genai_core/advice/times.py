@@ -55,7 +55,9 @@ def stage_jobs(config: Config, data: DataFacts, machine: MachineFacts) -> dict[s
     # Which model is selected is not known: the slowest.
     slowest = min(config.models.values(), key=lambda model: _speed(model, config, machine)[1])
     jobs["select"] = Job(light, tuple(f"evaluate@{name}" for name in config.models))
-    jobs["finetune"] = Job(trained(slowest, config.finetune.total_images), ("select",), cores, gpus)
+    pairs = config.finetune.few_step.pairs if config.finetune.kind == "few_step" else 0  # which the teacher draws first
+    finetuned = trained(slowest, config.finetune.total_images) + pairs / _speed(slowest, config, machine)[1]
+    jobs["finetune"] = Job(finetuned, ("select",), cores, gpus)
     measured = evaluated(slowest, config.evaluation.total_images)
     jobs["evaluate-finetuned"] = Job(measured, ("finetune",), cores, gpus)
     jobs["candidate"] = Job(light, ("evaluate-finetuned",))

@@ -33,7 +33,7 @@ from genai_core.config.models import (
 from genai_core.config.params import Config
 from genai_core.config.running import ComputeConfig, GateConfig, PoolConfig, RetrainConfig, SlurmConfig
 from genai_core.config.search import PruningConfig, RangeConfig, SearchConfig
-from genai_core.config.section import AUTO, NEEDS_MANUAL_ACTION, PARAMS_FILE, ConfigError
+from genai_core.config.section import AUTO, MACHINE_FAULT, NEEDS_MANUAL_ACTION, PARAMS_FILE, ConfigError
 from genai_core.config.serving import ServeConfig
 from genai_core.config.stages import EvaluationConfig, ModelCardConfig, RobustnessConfig
 from genai_core.config.training import EarlyStopConfig, TrainingConfig
@@ -42,6 +42,7 @@ from genai_core.config.watching import FROM_ENVIRONMENT, EmailConfig, EventKind,
 __all__ = [
     "AUTO",
     "FROM_ENVIRONMENT",
+    "MACHINE_FAULT",
     "NEEDS_MANUAL_ACTION",
     "PARAMS_FILE",
     "AugmentConfig",

@@ -10,6 +10,9 @@ PARAMS_FILE = "params.yaml"
 
 # Exit status of a task after a fault in its input or config: a retry without a change would fail again.
 NEEDS_MANUAL_ACTION = 2
+# Exit status of a task after a fault of its machine, such as a full disk: neither input nor config is at fault. It is
+# EX_IOERR of sysexits.h.
+MACHINE_FAULT = 74
 
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 Level = Annotated[int, Field(ge=0, le=255)]

@@ -9,6 +9,7 @@ from ruamel.yaml import YAML
 
 from genai_core.advice.facts import AdviceError, DataFacts, MachineFacts
 from genai_core.advice.propose import Advice, propose
+from genai_core.advice.times import stage_jobs
 from genai_core.config import Config
 from tests.test_rooms import ROOT
 
@@ -54,6 +55,18 @@ def test_every_proposal_is_valid_and_fits_the_minutes(
     assert set(config.models) == set(advice.models)
     for model in config.models.values():
         assert model.training.ema_halflife_images * 10 <= model.training.total_images * 1.1
+
+
+def test_a_few_step_model_takes_what_its_teacher_draws_as_well(base: dict[str, Any]) -> None:
+    config = Config.model_validate(propose(base, DIGITS, LAPTOP, 30).values)
+    few_step = config.finetune.few_step.model_copy(update={"pairs": 1000})
+    finetune = config.finetune.model_copy(update={"kind": "few_step", "few_step": few_step})
+    generate = config.generate.model_copy(update={"total_images": config.generate.total_images + 1000})
+    before = stage_jobs(config, DIGITS, LAPTOP)
+    after = stage_jobs(config.model_copy(update={"finetune": finetune, "generate": generate}), DIGITS, LAPTOP)
+    longer = {name: after[name].seconds - before[name].seconds for name in after}
+    assert longer["finetune"] == pytest.approx(longer["generate"])
+    assert longer["generate"] > 0
 
 
 def test_mostly_broken_files_are_refused(base: dict[str, Any]) -> None:

@@ -6,8 +6,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from safetensors import SafetensorError
 
-from genai_core.config import NEEDS_MANUAL_ACTION
+from genai_core.config import MACHINE_FAULT, NEEDS_MANUAL_ACTION
+from tasks.context import running
 
 ROOT = Path(__file__).parents[2]
 
@@ -28,6 +30,29 @@ def test_an_expected_error_is_one_line(tmp_path: Path) -> None:
     assert ended.returncode == NEEDS_MANUAL_ACTION
     assert ended.stderr.startswith("train@x: no: expected a folder of images")
     assert len(ended.stderr.splitlines()) == 1
+
+
+def test_a_full_disk_has_a_status_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copy(ROOT / "params.yaml", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("signal.signal", lambda *_: None)
+    for fault in (_fill_a_disk, _fail_as_safetensors_does):
+        with pytest.raises(SystemExit) as ended, running("train@x"):
+            fault()
+        assert ended.value.code == MACHINE_FAULT
+        assert "No space left on device" in capsys.readouterr().err
+    with pytest.raises(OSError, match="cannot identify"), running("train@x"):  # of Pillow: it has no number
+        raise OSError("cannot identify image file")
+
+
+def _fill_a_disk() -> None:
+    Path("/dev/full").write_text("x")
+
+
+def _fail_as_safetensors_does() -> None:
+    raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
 
 
 @pytest.mark.parametrize("fault", ["import numpy; numpy.zeros(2).reshape(3)", "int('x')", "{}['key']"])

@@ -116,6 +116,27 @@ def test_few_states_of_optimizers_are_kept(tmp_path, monkeypatch):
     assert kept_moments(f"{KEPT:064}", Path("model"))["denoiser/weight/step"] == KEPT
 
 
+def test_the_states_of_the_workspace_s_models_are_kept_whatever_a_search_trains(tmp_path, monkeypatch):
+    """A stage runs in a checkout whose cache is the workspace's."""
+    workspace, checkout = tmp_path / "workspace", tmp_path / "checkout"
+    (workspace / ".genai/cache").mkdir(parents=True)
+    (checkout / ".genai").mkdir(parents=True)
+    (checkout / ".genai/cache").symlink_to(workspace / ".genai/cache")
+    models = {"models/selected": 0, "models/trained/gan": 2, ".genai/production/v0.0.1/models/candidate": 4}
+    for name, number in models.items():
+        (workspace / name).mkdir(parents=True)
+        config = {"sha256": {WEIGHTS_FILE: f"{number:064}"}}
+        (workspace / name / "config.json").write_text(json.dumps(config))
+    (workspace / "models/broken").mkdir()
+    (workspace / "models/broken/config.json").write_text("[]")
+    monkeypatch.chdir(checkout)
+    for number in range(KEPT + 6):
+        keep_moments(f"{number:064}", {"denoiser/weight/step": torch.tensor(float(number))})
+        os.utime(f".genai/cache/optimizers/{number:064}.safetensors", (number, number))
+    left = sorted(int(path.stem) for path in Path(".genai/cache/optimizers").iterdir())
+    assert left == [0, 2, 4, *range(6, KEPT + 6)]
+
+
 def test_a_training_does_not_fail_because_its_optimizer_cannot_be_kept(selected, capsys):
     Path(".genai/cache").mkdir(parents=True)
     Path(".genai/cache/optimizers").write_text("in the way")

@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Any
 
 from flows.executors.attempts import MAX_LOST, Lost
-from flows.executors.executor import CommandFailed, Listener
+from flows.executors.executor import JobFailed, Listener
 from flows.executors.order import Order, Outcome
 from flows.process import Processes, Stopped
 
@@ -63,7 +63,7 @@ class Companions:
         self._lock = threading.Lock()  # of the listener: several machines speak
         self._has_turn = self._has_begun = False
         self._threads: list[threading.Thread] = []
-        self._failure: CommandFailed | None = None
+        self._failure: JobFailed | None = None
         self.deadline: float | None = None  # for the other machines to end, once the first one has
 
     def __enter__(self) -> "Companions":
@@ -132,19 +132,19 @@ class Companions:
             except Stopped:
                 return
             except Exception as error:
-                self._failure = CommandFailed(f"{name}: {error}")
+                self._failure = JobFailed(f"{name}: {error}")
                 return
             else:
                 if outcome.ran or not outcome.failure:
                     return
                 if not outcome.is_lost:
-                    self._failure = CommandFailed(f"{name}: {outcome.failure}", retryable=outcome.retryable)
+                    self._failure = outcome.failed(f"{name}: ")
                     return
                 why = outcome.failure
             if self.deadline is not None or self._has_begun:  # all end now, and the attempt is repeated
                 return
             self.line(f"{name}: lost: {why}; another worker gets its part")
-        self._failure = CommandFailed(f"{name}: {MAX_LOST} workers were lost, the last one so: {why}", retryable=False)
+        self._failure = JobFailed(f"{name}: {MAX_LOST} workers were lost, the last one so: {why}", retryable=False)
 
     def _end_turn(self) -> None:
         if self._has_turn:
@@ -155,7 +155,7 @@ class Companions:
 class NotTogether(Exception):
     """Another machine cannot take part, so the first one waits in vain."""
 
-    def __init__(self, failure: CommandFailed) -> None:
+    def __init__(self, failure: JobFailed) -> None:
         super().__init__(str(failure))
         self.failure = failure
 

@@ -14,11 +14,11 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from flows.executors.executor import CommandFailed, Listener
+from flows.executors.executor import JobFailed, Listener, failed_with
 from flows.executors.nodes.talk import POLL_S, Talk, node_variables, own_addresses, proof
 from flows.executors.order import Node
 from flows.process import Processes, Stopped
-from genai_core.config import NEEDS_MANUAL_ACTION
+from genai_core.config import MACHINE_FAULT, NEEDS_MANUAL_ACTION
 from genai_core.counted import counted
 
 GATHER_S = 600.0
@@ -52,14 +52,14 @@ class Meeting:
     def together(self, listener: Listener) -> Iterator[Mapping[str, str]]:
         """Wait for the others; the variables for the command here. Afterwards wait for the ends of their commands.
 
-        Raises NodeLost, Stopped, and CommandFailed if a command failed, here or there.
+        Raises NodeLost, Stopped, and CommandFailed or JobFailed if a command failed, here or there.
         """
         try:
             yield self._gathered(listener)
         except Stopped:
             self._raise_fault()
             raise
-        except CommandFailed:
+        except JobFailed:
             self._await_last_words()
             self._raise_fault()
             raise
@@ -163,11 +163,10 @@ class Meeting:
         if self._lost:
             raise NodeLost(self._lost) from None
         for rank, status in self._statuses.items():
-            if status == NEEDS_MANUAL_ACTION:
-                raise CommandFailed(f"status {status} on {self._named(rank)}", retryable=False) from None
+            if status in (NEEDS_MANUAL_ACTION, MACHINE_FAULT):  # the others only lost it
+                raise failed_with(status, f" on {self._named(rank)}") from None
         if self._waited_for is not None:
-            status, where = self._statuses[self._waited_for], self._named(self._waited_for)
-            raise CommandFailed(f"status {status} on {where}") from None
+            raise failed_with(self._statuses[self._waited_for], f" on {self._named(self._waited_for)}") from None
 
     def _named(self, rank: int) -> str:
         return f"machine {rank + 1} of {self._node.count} ({self._hosts[rank]})"

@@ -12,7 +12,7 @@ from flows.executors import engine as module
 from flows.executors.attempts import MAX_LOST
 from flows.executors.dispatch import Dispatch
 from flows.executors.engine import EngineAway, EngineExecutor, check_stages
-from flows.executors.executor import CommandFailed
+from flows.executors.executor import CommandFailed, JobFailed
 from flows.executors.locality import Near
 from flows.executors.order import Order, Outcome
 from flows.executors.shares import Offer, Share
@@ -91,7 +91,9 @@ def executed(engine: Written, processes: Processes | None = None, dispatch: Disp
     executor = EngineExecutor(engine, dispatch or Ordered(), processes or Processes(), compute())
     try:
         executor.execute(stage(2), Job("one", "commit", "prepare", {}), heard)
-    except (CommandFailed, Stopped) as error:
+    except CommandFailed:
+        pytest.fail("nothing here is the command's own fault")
+    except (JobFailed, Stopped) as error:
         error.add_note("\n".join(heard.lines))
         raise
     return heard
@@ -99,7 +101,7 @@ def executed(engine: Written, processes: Processes | None = None, dispatch: Disp
 
 def test_a_lost_worker_is_another_attempt_until_there_were_ten() -> None:
     engine = Written([[WORKER]], [["line", "begins"], *[["lost", "it died"]] * MAX_LOST])
-    with pytest.raises(CommandFailed, match=r"10 workers were lost .*, the last one so: it died\.") as failure:
+    with pytest.raises(JobFailed, match=r"10 workers were lost .*, the last one so: it died\.") as failure:
         executed(engine)
     assert not failure.value.retryable
     assert failure.value.__notes__[0].split("\n") == ["begins", *["lost: it died; another worker gets the job"] * 10]
@@ -110,14 +112,14 @@ def test_a_lost_worker_is_another_attempt_until_there_were_ten() -> None:
 def test_a_job_that_no_worker_can_start_has_no_advice_about_memory() -> None:
     why = "Failed to submit flow run to infrastructure: ImageNotFound: no such image"  # as a worker of Prefect says it
     engine = Written([[WORKER]], [["lost", why]] * MAX_LOST)
-    with pytest.raises(CommandFailed, match=r"no worker could start it, in 10 attempts\. .*: no such image"):
+    with pytest.raises(JobFailed, match=r"no worker could start it, in 10 attempts\. .*: no such image"):
         executed(engine)
 
 
 def test_a_training_that_lost_one_of_its_machines_is_another_attempt() -> None:
     lost = Outcome("", 1, failure="machine 2 of 2 (beta) is gone", is_lost=True).text()
     engine = Written([[WORKER]], [["outcome", lost], ["broken", "the end of this test"]])
-    with pytest.raises(CommandFailed, match="the end of this test") as failure:
+    with pytest.raises(JobFailed, match="the end of this test") as failure:
         executed(engine)
     (line,) = failure.value.__notes__[0].split("\n")
     assert line == "lost: machine 2 of 2 (beta) is gone; the training starts again from its last checkpoint"
@@ -163,7 +165,7 @@ def test_a_job_should_go_where_the_one_before_has_fetched_its_inputs() -> None:
 
     news: list[list[Any]] = [at("a"), ["started", []], ["lost", "it died"], at("b"), ["broken", "the end of this test"]]
     engine = Written([[WORKER, replace(WORKER, name="b")]], news)
-    with pytest.raises(CommandFailed, match="the end of this test") as failure:
+    with pytest.raises(JobFailed, match="the end of this test") as failure:
         executed(engine, dispatch=Reading())
     assert engine.near == [(), (Near("a", 2_000_000, "host of a"),)]
     assert failure.value.__notes__[0].split("\n") == [
@@ -173,7 +175,7 @@ def test_a_job_should_go_where_the_one_before_has_fetched_its_inputs() -> None:
 
 
 def test_what_a_worker_could_not_run_is_a_failure() -> None:
-    with pytest.raises(CommandFailed, match="its worker could not run it: no module") as failure:
+    with pytest.raises(JobFailed, match="its worker could not run it: no module") as failure:
         executed(Written([[WORKER]], [["broken", "no module"]]))
     assert failure.value.retryable
 
@@ -186,12 +188,12 @@ def test_it_waits_for_a_worker_and_says_so_once(monkeypatch: pytest.MonkeyPatch)
         ([[small], [small], [WORKER]], "waits for a worker: dvc.yaml: prepare needs 2 cores, .* 1 with 1 cores"),
         ([EngineAway("no answer"), EngineAway("no answer"), [WORKER]], "waits no answer"),
     ):
-        with pytest.raises(CommandFailed, match="could not run it") as failure:
+        with pytest.raises(JobFailed, match="could not run it") as failure:
             executed(Written(offers, [["broken", ""]]))
         (line,) = failure.value.__notes__[0].split("\n")
         assert re.search(said, line)
     monkeypatch.setattr(module, "AWAY_S", -1.0)
-    with pytest.raises(CommandFailed, match="no answer"):
+    with pytest.raises(JobFailed, match="no answer"):
         executed(Written([EngineAway("no answer")]))
 
 

@@ -14,11 +14,13 @@ import pytest
 from flows.data.objects import RemoteError, UnreachableError
 from flows.executors.checkpoints import RemoteCheckpoints
 from flows.executors.dispatch import Dispatch, published_snapshot
-from flows.executors.executor import CommandFailed
-from flows.executors.order import Outcome, outcome_from
+from flows.executors.executor import CommandFailed, JobFailed
+from flows.executors.order import outcome_from
 from flows.executors.remote_place import OWN_GPUS, resources_of
+from flows.executors.worked import outcome_of
 from flows.git import GitError, commit_of, git
 from flows.graph import Needs
+from flows.process import Processes
 from flows.runs.place import Place, PlaceError
 from flows.runs.publication import KEEP_DAYS
 from flows.runs.record import RunRecord, run_folder
@@ -26,7 +28,7 @@ from flows.runs.snapshot import REFS, take_snapshot
 from flows.whole_file import write_json
 from genai_core.config import ConfigError
 from tests.flows.conftest import DVC_WARNS, edit, set_parameter, shell
-from tests.flows.executors.machines import connect, ordered, worked
+from tests.flows.executors.machines import Heard, connect, ordered, worked
 from tests.flows.runs.places import locked, made, place_of
 
 pytestmark = DVC_WARNS
@@ -175,6 +177,9 @@ def test_failures_say_what_and_where(
         PlaceError, match=r"Python 3\.\d+ instead of 3\.9; code of the pipeline \w{12} instead of f{12}"
     ):
         worked(replace(order, software=other), home)
+    monkeypatch.setenv("GENAI_WORKER_HOME", str(home))
+    refused = outcome_of(replace(order, software=other), Heard(), Processes())
+    assert (refused.retryable, refused.is_command_fault) == (False, False)
     with pytest.raises(GitError, match=r"nowhere\.git: the run's snapshot .* cannot be fetched"):
         worked(replace(order, repository=str(fresh / "nowhere.git")), home)
     monkeypatch.setenv("TOY", '{"prepare": {"exit": 2}}')
@@ -182,7 +187,10 @@ def test_failures_say_what_and_where(
         worked(order, home)
     assert not failure.value.retryable
     with pytest.raises(CommandFailed, match="status 2"):
-        dispatch.take(order, Outcome(key="", attempt=1, failure="status 2", retryable=False), print)
+        dispatch.take(order, outcome_of(order, Heard(), Processes()), print)
+    with pytest.raises(JobFailed, match="this machine has Python") as not_executed:
+        dispatch.take(order, refused, print)
+    assert not isinstance(not_executed.value, CommandFailed)
     shutil.rmtree(fresh.parent / "store")
     with pytest.raises(RemoteError, match="store: data/raw"):
         worked(order, fresh.parent / "another home")

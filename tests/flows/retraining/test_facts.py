@@ -1,5 +1,6 @@
 """The facts of a retraining, and the order in which its decision is made."""
 
+import json
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -84,6 +85,19 @@ def test_hours_of_earlier_retrainings(tmp_path: Path, situation: Situation) -> N
     record = RetrainRecord("rejected", "train", "a", "v0.0.1", "b", 1.5, "no", "c" * 40, datetime.now(UTC))
     facts, _ = facts_of(tmp_path, replace(situation, records=[record]), None, requested=False)
     assert (facts.spent_device_hours, facts.train_device_hours, facts.finetune_device_hours) == (1.5, 1.5, None)
+
+
+def test_a_fine_tuning_to_a_few_step_model_counts_both_of_its_runs(tmp_path: Path, situation: Situation) -> None:
+    costs = tmp_path / "metrics/cost"
+    costs.mkdir(parents=True)
+    hours = {"prepare": 0.5, "finetune": 2.0, "evaluate-finetuned": 0.25, "candidate": 0.125, "generate": 9.0}
+    for stage, value in hours.items():
+        (costs / f"{stage}.json").write_text(json.dumps({"seconds": 1.0, "device_hours": value}))
+    config = situation.config
+    for kind, foreseen in (("full", 2.875), ("few_step", 5.25)):
+        finetune = config.finetune.model_copy(update={"kind": kind})
+        other = replace(situation, config=config.model_copy(update={"finetune": finetune}))
+        assert facts_of(tmp_path, other, None, requested=False)[0].finetune_device_hours == foreseen
 
 
 def test_a_request_then_an_interrupted_retraining_then_the_policy_decides(tmp_path: Path, situation: Situation) -> None:

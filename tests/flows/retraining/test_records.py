@@ -141,7 +141,9 @@ def test_hours_of_the_stages_that_ran_since(tmp_path: Path) -> None:
     write("train@größe", seconds=60, device_hours=0.5)
     assert device_hours_since(tmp_path, "HEAD") == 1.25
     (costs / "train@größe.json").unlink()
-    assert device_hours_at(tmp_path, "finetune") == 0.75
-    assert device_hours_at(tmp_path, "train") == 4.75
+    assert device_hours_at(tmp_path, "finetune", ["gan"]) == 0.75
+    assert device_hours_at(tmp_path, "train", ["gan"]) == 4.75
+    write("train@removed", seconds=3600)
+    assert device_hours_at(tmp_path, "train", ["gan"]) == 4.75
     (costs / "finetune.json").unlink()
-    assert device_hours_at(tmp_path, "finetune") is None
+    assert device_hours_at(tmp_path, "finetune", ["gan"]) is None

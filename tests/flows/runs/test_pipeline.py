@@ -9,6 +9,8 @@ import pytest
 from ruamel.yaml import YAML
 
 from flows.plan import plan_of
+from flows.runs.record import read_runs
+from genai_core.config import MACHINE_FAULT, NEEDS_MANUAL_ACTION
 from tests.flows.conftest import (
     DVC_WARNS,
     Server,
@@ -153,15 +155,16 @@ def test_a_frozen_stage_and_a_pipeline_in_a_subfolder(done: Path, server: Server
 
 
 def test_failing_stages(fresh: Path, server: Server) -> None:
-    """One fault that needs manual action (status 2), one that a retry fixes, one timeout; one branch succeeds."""
-    for model in ("flaky", "slow"):
+    """A fault that needs manual action, one of the machine, one that a retry fixes, a timeout; a branch succeeds."""
+    for model in ("flaky", "slow", "full"):
         set_parameter(fresh, f"models.{model}", parameter(fresh, "models.gan"))
     edit(fresh / "dvc.yaml", "timeout_s: 600", 'timeout_s: "${item.training.batch_images}"')
-    for model in ("gan", "diffusion", "flaky"):
+    for model in ("gan", "diffusion", "flaky", "full"):
         set_parameter(fresh, f"models.{model}.training.batch_images", 600)
     set_parameter(fresh, "models.slow.training.batch_images", 5)
     toy = {
-        "train@gan": {"exit": 2},
+        "train@gan": {"exit": NEEDS_MANUAL_ACTION},
+        "train@full": {"exit": MACHINE_FAULT},
         "train@flaky": {"exit": 3, "failures": 1},
         "train@slow": {"seconds": 60.0, "child": True},
     }
@@ -175,16 +178,21 @@ def test_failing_stages(fresh: Path, server: Server) -> None:
         "prepare": "Completed",
         "train@diffusion": "Completed",
         "train@flaky": "Completed",
+        "train@full": "Failed",
         "train@gan": "Failed",
         "train@slow": "Failed",
         "select": "NotReady",
     }
-    assert [len(diary(fresh, f"train@{name}")) for name in ("gan", "flaky", "slow")] == [1, 2, 2]
+    assert [len(diary(fresh, f"train@{name}")) for name in ("gan", "full", "flaky", "slow")] == [1, 2, 2, 2]
     assert processes_in(fresh) == []
+    (record,) = read_runs(fresh)
+    failed = {name: stage.not_executed for name, stage in record.stages.items() if stage.outcome == "failed"}
+    why = "status 74; its last line: train@full: the reason is clear"
+    assert failed == {"train@gan": None, "train@slow": None, "train@full": why}
 
     summary = answer.stderr
     assert summary == flow_run["state"]["message"].join(["\n", "\n"])
-    assert "failed: train@gan, train@slow; not run because of that: select" in summary
+    assert "failed: train@gan, train@slow, train@full; not run because of that: select" in summary
     assert summary.count("train@gan: the reason is clear") == 1
     assert "stage train@gan failed (status 2)" in summary
     assert "stage train@slow" in summary
@@ -197,7 +205,7 @@ def test_failing_stages(fresh: Path, server: Server) -> None:
     set_parameter(fresh, "models.slow.training.batch_images", 600)
     answer = genai(fresh, "run", api_url=server.url)
     assert answer.returncode == 0, answer.stdout + answer.stderr
-    assert answer.stdout.splitlines()[0] == "7 stages: 3 to run, 4 to keep"
+    assert answer.stdout.splitlines()[0] == "8 stages: 4 to run, 4 to keep"
     assert len(diary(fresh, "train@diffusion")) == 1
 
 

@@ -7,9 +7,9 @@ import pytest
 from ruamel.yaml import YAML
 
 from flows.graph import open_repo
-from flows.runs.retired import remove_retired
+from flows.runs.retired import Retired, remove_retired
 from flows.runs.run_plan import plan_run
-from tests.flows.conftest import DVC_WARNS
+from tests.flows.conftest import DVC_WARNS, shell
 from tests.project import change_parameters
 
 pytestmark = DVC_WARNS
@@ -22,12 +22,28 @@ def _without_gan(values: Any) -> None:
 def test_outputs_of_a_removed_model_are_removed(done: Path) -> None:
     change_parameters(done, _without_gan)
     run_plan = plan_run(done, [])
-    assert run_plan.retired == {"out/train/gan": "train@gan"}
+    assert run_plan.retired == (Retired("out/train/gan", "train@gan", "DVC's cache"),)
+    assert run_plan.removed == (
+        "removed out/train/gan: the pipeline has no stage train@gan any more; DVC's cache keeps it",
+    )
     assert not (done / "out/train/gan").exists()
     assert (done / "out/train/diffusion").exists()
-    assert (done / "metrics/gan.json").is_file()  # git does not ignore it, so the snapshot has it
+    assert (done / "metrics/gan.json").is_file()  # it was not committed, so nothing else has it
     assert run_plan.plan["select"].action == "run"
-    assert plan_run(done, []).retired == {}
+    assert plan_run(done, []).retired == ()
+
+
+def test_metrics_of_a_removed_model_are_removed_if_git_has_them(done: Path) -> None:
+    shell(done, "git add -A && git commit -q -m measured")
+    change_parameters(done, _without_gan)
+    metrics = done / "metrics/gan.json"
+    before = metrics.read_text()
+    metrics.write_text("{}")
+    assert [left.path for left in plan_run(done, []).retired] == ["out/train/gan"]
+    assert metrics.read_text() == "{}"  # somebody's own
+    metrics.write_text(before)
+    assert plan_run(done, []).retired == (Retired("metrics/gan.json", "train@gan", "git"),)
+    assert not metrics.exists()
 
 
 def test_what_nobody_else_has_stays(done: Path) -> None:
@@ -35,7 +51,7 @@ def test_what_nobody_else_has_stays(done: Path) -> None:
     made = done / "out/train/gan"
     made.unlink()  # it may be a link into the cache
     made.write_text("edited")
-    assert plan_run(done, []).retired == {}
+    assert plan_run(done, []).retired == ()
     assert made.read_text() == "edited"
 
 
@@ -48,5 +64,5 @@ def test_what_a_stage_still_names_stays(done: Path, use: dict[str, Any]) -> None
     pipeline["stages"] = {"new": {"cmd": "true", **use}}
     yaml.dump(pipeline, path)
     with open_repo(done) as repo:
-        assert "out/train/gan" not in remove_retired(repo)
+        assert "out/train/gan" not in [left.path for left in remove_retired(repo)]
     assert (done / "out/train/gan").exists()

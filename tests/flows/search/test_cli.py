@@ -24,6 +24,13 @@ def test_a_fault_of_the_space_is_named_before_a_server_is_needed(
     assert f"{RATE}: got 2.0" in str(result.exception)
 
 
+@pytest.mark.parametrize("option", ["--trials", "--minutes", "--parallel"])
+def test_nothing_is_searched_with_none_of_something(tmp_path: Path, option: str) -> None:
+    result = CliRunner().invoke(search, [option, "0"], obj=tmp_path)
+    assert result.exit_code == 2
+    assert f"Invalid value for '{option}'" in result.output
+
+
 def test_workers_need_a_server_that_they_reach(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("PREFECT_API_URL", raising=False)
     monkeypatch.setenv("PREFECT_PROFILES_PATH", str(tmp_path / "profiles.toml"))

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from flows.executors.attempts import Lost
-from flows.executors.executor import CommandFailed
+from flows.executors.executor import JobFailed
 from flows.executors.nodes import companions as module
 from flows.executors.nodes.companions import Companions, Other, Turns
 from flows.executors.order import Node, Order, Outcome, order_from
@@ -78,7 +78,7 @@ def test_a_machine_that_cannot_take_part_fails_the_stage() -> None:
             companions.meets(WHERE)
             check_for_ever(companions)
 
-    with pytest.raises(CommandFailed, match=r"machine 2 of 2: on beta: this machine has torch 2\.1") as failure:
+    with pytest.raises(JobFailed, match=r"machine 2 of 2: on beta: this machine has torch 2\.1") as failure:
         attempt()
     assert not failure.value.retryable
 
@@ -110,7 +110,7 @@ def test_workers_that_do_not_reach_the_first_one_are_named(monkeypatch: pytest.M
             companions.meets(WHERE)
             check_for_ever(companions)
 
-    with pytest.raises(CommandFailed, match="machine 2 of 2: 2 workers were lost, the last one so: beta cannot reach"):
+    with pytest.raises(JobFailed, match="machine 2 of 2: 2 workers were lost, the last one so: beta cannot reach"):
         attempt()
     assert set(heard.lines) == {
         "machine 2 of 2: lost: beta cannot reach the first machine; another worker gets its part"
