@@ -42,7 +42,7 @@ def orthogonalised(matrices: Tensor, dtype: torch.dtype) -> Tensor:
     x = x / x.norm(dim=(-2, -1), keepdim=True).clamp_min(1e-7)
     for _ in range(_STEPS):
         gram = x @ x.mT
-        x = _A * x + (_B * gram + _C * gram @ gram) @ x
+        x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=_B, alpha=_C), x, beta=_A)
     result: Tensor = x.mT if is_tall else x
     return result.to(matrices.dtype)
 
@@ -84,10 +84,12 @@ class Muon(AdamW):
         torch._foreach_lerp_(momenta, gradients, 1.0 - _DECAY)
         # Nesterov's momentum: as if the gradient had been added once more.
         ahead = torch._foreach_lerp(gradients, momenta, _DECAY)
-        updates = orthogonalised(torch.stack([update.flatten(1) for update in ahead]), self._dtype)
+        updates = orthogonalised(torch.stack([_as_matrix(update) for update in ahead]), self._dtype)
         factor = _RMS_OF_ADAM * math.sqrt(max(updates.shape[1:]))
         for parameter, update in zip(parameters, updates, strict=True):
-            parameter.mul_(1.0 - rate * weight_decay).add_(update.view(parameter.shape), alpha=-rate * factor)
+            if weight_decay:
+                parameter.mul_(1.0 - rate * weight_decay)
+            parameter.add_(_as_weight(update, parameter.shape), alpha=-rate * factor)
 
     def _momentum(self, parameter: Parameter) -> Tensor:
         state = self.state[parameter]
@@ -96,3 +98,13 @@ class Muon(AdamW):
         state["step"] += 1
         momentum: Tensor = state[MOMENTUM]
         return momentum
+
+
+def _as_matrix(weight: Tensor) -> Tensor:
+    """A row per output. Columns are in the order that convolutions have in memory, which is of no effect here."""
+    return weight if weight.dim() == 2 else weight.permute(0, 2, 3, 1).reshape(len(weight), -1)
+
+
+def _as_weight(matrix: Tensor, shape: torch.Size) -> Tensor:
+    """The reverse of _as_matrix."""
+    return matrix if len(shape) == 2 else matrix.view(shape[0], *shape[2:], shape[1]).permute(0, 3, 1, 2)
