@@ -9,12 +9,13 @@ from typing import Any
 
 import pytest
 
-from flows.executors.executor import CommandFailed
+from flows.executors.executor import CommandFailed, JobFailed
 from flows.executors.nodes import joining, meeting
 from flows.executors.nodes.joining import Joined, joined
 from flows.executors.nodes.meeting import Meeting, NodeLost
 from flows.executors.order import Node
 from flows.process import Processes, Stopped
+from genai_core.config import MACHINE_FAULT, NEEDS_MANUAL_ACTION
 from tests.flows.conftest import wait_for
 from tests.flows.executors.machines import Heard
 
@@ -129,17 +130,19 @@ def test_a_machine_that_is_gone_stops_the_first_and_the_attempt_is_lost(first: M
         trained(first, processes, command)
 
 
-def test_a_command_that_fails_elsewhere_fails_the_stage(first: Meeting) -> None:
+@pytest.mark.parametrize(("status", "kind"), [(NEEDS_MANUAL_ACTION, CommandFailed), (MACHINE_FAULT, JobFailed)])
+def test_a_command_that_fails_elsewhere_fails_the_stage(first: Meeting, status: int, kind: type[JobFailed]) -> None:
     """Here it fails, too, since a machine is missing there; or it waits for ever, and is stopped."""
 
-    def needs_a_person(machines: list[Machine]) -> None:
-        machines[0].end(2)
+    def fails(machines: list[Machine]) -> None:
+        machines[0].end(status)
         machines[1].end(1)
         raise CommandFailed("status 1")
 
-    with pytest.raises(CommandFailed, match=r"status 2 on machine 3 of 3 \(.+\)") as failure:
-        trained(first, Processes(), needs_a_person)
-    assert not failure.value.retryable
+    with pytest.raises(JobFailed, match=rf"status {status} on machine 3 of 3 \(.+\)") as failure:
+        trained(first, Processes(), fails)
+    assert type(failure.value) is kind
+    assert failure.value.retryable == (kind is JobFailed)
 
 
 def test_a_command_that_waits_for_a_failed_one_is_stopped(first: Meeting) -> None:
