@@ -76,7 +76,7 @@ class DaskAttempt:
     submit: submits the task, for these workers alone. tasks: is told how far it is.
     """
 
-    def __init__(self, submit: Callable[[tuple[str, ...]], Task], tasks: "OwnTasks", workers: tuple[str, ...]) -> None:
+    def __init__(self, submit: Callable[[tuple[str, ...]], Task], tasks: OwnTasks, workers: tuple[str, ...]) -> None:
         self._submit, self._tasks = submit, tasks
         self._use(submit(workers))
 
@@ -126,10 +126,9 @@ class DaskAttempt:
     def _has_begun(self) -> bool:
         """Whether the scheduler will give the task to another worker if its own dies: else it would wait for ever."""
         try:
-            self._tasks.begun(self._task)
+            return self._tasks.begun(self._task)
         except Exception:
             return False
-        return True
 
     def _place_anywhere(self) -> None:
         self.cancel()

@@ -134,7 +134,8 @@ class ForkServer:
         for child in tuple(self._statuses):
             ended, status = os.waitpid(child, os.WNOHANG)
             if ended:
-                with os.fdopen(self._statuses.pop(child), "w") as file, suppress(BrokenPipeError):
+                # The pipe breaks when the file is closed: nobody waits for this job.
+                with suppress(BrokenPipeError), os.fdopen(self._statuses.pop(child), "w") as file:
                     file.write(str(os.waitstatus_to_exitcode(status)))
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from flows.data import outputs
 from flows.data.objects import RemoteError
-from flows.data.outputs import Moved, StoredOutput, fetch_outputs, patiently, send_outputs
+from flows.data.outputs import Moved, StoredOutput, cached_bytes, fetch_outputs, patiently, send_outputs
 from flows.data.stores import add_default_remote, opened_remote
 from tests.flows.conftest import DVC_WARNS, shell
 
@@ -39,6 +39,8 @@ def test_there_and_back_and_in_part(fresh: Path, raw: StoredOutput) -> None:
         lose_cache(fresh)
         part = StoredOutput(raw.path, raw.oid, parts=("1.txt",))
         assert fetch_outputs(repo, remote, [part]).objects == 2
+        cached = [cached_bytes(repo.cache.local, output) for output in (part, raw)]
+        assert cached == [len("image 1")] * 2  # of the whole folder, no other file is there
         assert fetch_outputs(repo, remote, [raw]).objects == 2
         assert objects(cache) == everything
 

@@ -1,5 +1,6 @@
 """Which workers of a Dask cluster have room, by the keys of the tasks that they have."""
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -63,3 +64,12 @@ def test_a_coordinator_knows_its_own_tasks_earlier_than_the_scheduler() -> None:
     tasks.expect("genai-run-x?cores=1.0", ("b",), seconds=-1.0)  # it did not come there in time
     client.workers["a"]["status"] = "closing"
     assert tasks.with_room(["a", "b"], cores) == {"b"}
+
+
+@pytest.mark.parametrize(("state", "begun"), [("processing", True), ("memory", True), ("no-worker", False)])
+def test_a_task_whose_worker_died_as_it_began_waits_in_vain(state: str, begun: bool) -> None:
+    client: Any = Scheduler()
+    client.set_restrictions, client.get_task_status = None, {"genai-x?": state}
+    task: Any = SimpleNamespace(key="genai-x?", workers=("a",))
+    assert OwnTasks(client).begun(task) is begun
+    assert OwnTasks(client).begun(SimpleNamespace(key="genai-y?", workers=()))  # it was free for any worker

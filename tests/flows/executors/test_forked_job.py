@@ -3,6 +3,7 @@
 import errno
 import importlib
 import json
+import os
 import socket
 import subprocess
 import sys
@@ -65,7 +66,8 @@ def status_of(job: JobProcess) -> int:
 def test_jobs_come_from_one_server_as_long_as_the_environment_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     first, second = start_job(), start_job()
     (server,) = servers()
-    assert len(psutil.Process(server).children()) == 2
+    process = psutil.Process(server)
+    assert len(process.children()) == 2
     second.kill()
     assert status_of(second) == -9
     with pytest.raises(subprocess.TimeoutExpired):
@@ -77,7 +79,7 @@ def test_jobs_come_from_one_server_as_long_as_the_environment_is_the_same(monkey
     fourth = start_job()
     assert servers() > {server}  # the old one has jobs
     assert [ended(job)[0] for job in (first, third, fourth)] == ["broken"] * 3
-    psutil.Process(server).wait(timeout=20.0)  # now it has none
+    process.wait(timeout=20.0)  # now it has none
 
 
 def test_a_server_that_died_is_replaced() -> None:
@@ -123,3 +125,16 @@ def test_a_server_whose_worker_died_before_it_read_an_answer_waits_for_its_job()
     ours.close()  # with something that nobody has read
     with theirs:
         ForkServer(theirs, LoadedCode()).serve()
+
+
+def test_a_job_that_nobody_waits_for_ends_no_server() -> None:
+    """As when a worker has given up waiting for the server's answer."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    reader, status = os.pipe()
+    os.close(reader)
+    with ours, theirs:
+        server = ForkServer(theirs, LoadedCode())
+        server._statuses[os.posix_spawn(sys.executable, [sys.executable, "-c", ""], {})] = status
+        while server._statuses:
+            server._tell_ends()
+            time.sleep(0.01)
