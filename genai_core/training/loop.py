@@ -93,6 +93,7 @@ def train(
         min(config.micro_batch_images or config.batch_images, config.batch_images),
         rates,
         moments,
+        ranks,
     )
     # One process reads: the others may be on machines that do not see its disk, or see another checkpoint.
     state = ranks.state_from_first(checkpoints.load() if ranks.is_first else None)

@@ -15,6 +15,8 @@ from torch import Tensor, nn
 from torch.nn import Parameter
 from torch.optim import AdamW
 
+from genai_core.training.ranks import Ranks
+
 MOMENTUM = "momentum"  # its name in the state of a weight
 _DECAY = 0.95  # of the momentum
 _STEPS = 5
@@ -48,14 +50,22 @@ def orthogonalised(matrices: Tensor, dtype: torch.dtype) -> Tensor:
 
 
 class Muon(AdamW):
-    """groups: as of AdamW. matrices: those of their weights that Muon trains. dtype: of its matrix products."""
+    """groups: as of AdamW. matrices: those of their weights that Muon trains. dtype: of its matrix products.
+
+    ranks: the processes that train together; None: this one alone.
+    """
 
     def __init__(
-        self, groups: Sequence[Mapping[str, Any]], matrices: Sequence[Tensor], dtype: torch.dtype, **adam: Any
+        self,
+        groups: Sequence[Mapping[str, Any]],
+        matrices: Sequence[Tensor],
+        dtype: torch.dtype,
+        ranks: Ranks | None = None,
+        **adam: Any,
     ) -> None:
         super().__init__([dict(group) for group in groups], **adam)
         self._matrices = {id(parameter) for parameter in matrices}
-        self._dtype = dtype
+        self._dtype, self._ranks = dtype, ranks
 
     def is_matrix(self, parameter: Parameter) -> bool:
         return id(parameter) in self._matrices
@@ -64,19 +74,12 @@ class Muon(AdamW):
     def step(self, closure: None = None) -> None:  # type: ignore[override]
         """Learn from the gradients."""
         for group in self.param_groups:
-            for parameters in self._by_shape(group["params"]).values():
-                self._step(parameters, group["lr"], group["weight_decay"])
-                for parameter in parameters:
-                    parameter.grad = None  # so that AdamW leaves it out
+            own = [each for each in group["params"] if self.is_matrix(each) and each.grad is not None]
+            if own:
+                self._step(own, group["lr"], group["weight_decay"])
+            for parameter in own:
+                parameter.grad = None  # so that AdamW leaves it out
         super().step(closure)
-
-    def _by_shape(self, parameters: Sequence[Parameter]) -> dict[tuple[int, int], list[Parameter]]:
-        """Matrices that have a gradient, by rows and columns: those of a size are computed at once."""
-        found = defaultdict(list)
-        for parameter in parameters:
-            if self.is_matrix(parameter) and parameter.grad is not None:
-                found[len(parameter), parameter[0].numel()].append(parameter)
-        return found
 
     def _step(self, parameters: Sequence[Parameter], rate: float, weight_decay: float) -> None:
         gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
@@ -84,12 +87,30 @@ class Muon(AdamW):
         torch._foreach_lerp_(momenta, gradients, 1.0 - _DECAY)
         # Nesterov's momentum: as if the gradient had been added once more.
         ahead = torch._foreach_lerp(gradients, momenta, _DECAY)
-        updates = orthogonalised(torch.stack([_as_matrix(update) for update in ahead]), self._dtype)
-        factor = _RMS_OF_ADAM * math.sqrt(max(updates.shape[1:]))
+        updates = self._orthogonalised([_as_matrix(update) for update in ahead])
         for parameter, update in zip(parameters, updates, strict=True):
             if weight_decay:
                 parameter.mul_(1.0 - rate * weight_decay)
+            factor = _RMS_OF_ADAM * math.sqrt(max(update.shape))
             parameter.add_(_as_weight(update, parameter.shape), alpha=-rate * factor)
+
+    def _orthogonalised(self, matrices: Sequence[Tensor]) -> list[Tensor]:
+        """Return all updates. Of several processes, each computes some and gets the others'.
+
+        That divides the work, and they cannot drift apart: in bf16, two kinds of processors may differ by percents.
+        """
+        rank, count = (self._ranks.rank, self._ranks.count) if self._ranks else (0, 1)
+        owners = divided([min(matrix.shape) * matrix.numel() for matrix in matrices], count)
+        by_shape = defaultdict(list)
+        for index, matrix in enumerate(matrices):
+            if owners[index] == rank:
+                by_shape[matrix.shape].append(index)
+        updates = [matrix.new_zeros(()).expand(matrix.shape) for matrix in matrices]
+        for same in by_shape.values():  # at once, which is faster
+            found = orthogonalised(torch.stack([matrices[index] for index in same]), self._dtype)
+            for index, update in zip(same, found, strict=True):
+                updates[index] = update
+        return updates if self._ranks is None else self._ranks.sum_parts(updates)
 
     def _momentum(self, parameter: Parameter) -> Tensor:
         state = self.state[parameter]
@@ -98,6 +119,15 @@ class Muon(AdamW):
         state["step"] += 1
         momentum: Tensor = state[MOMENTUM]
         return momentum
+
+
+def divided(costs: Sequence[int], count: int) -> list[int]:
+    """Return which of `count` processes takes each item, so that all have about as much to do."""
+    owners, loads = [0] * len(costs), [0] * count
+    for index in sorted(range(len(costs)), key=lambda index: -costs[index]):
+        owners[index] = loads.index(min(loads))
+        loads[owners[index]] += costs[index]
+    return owners
 
 
 def _as_matrix(weight: Tensor) -> Tensor:

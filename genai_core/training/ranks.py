@@ -8,7 +8,7 @@ the backward pass.
 
 import io
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -78,6 +78,14 @@ class Ranks:
         if self.count > 1:
             distributed.all_reduce(values)
         return values
+
+    def sum_parts(self, parts: Sequence[Tensor]) -> list[Tensor]:
+        """Return the sum of each tensor over the processes, in one exchange."""
+        if self.count == 1:
+            return list(parts)
+        flat = self.sum(torch.cat([part.reshape(-1) for part in parts]))
+        sums = torch.split(flat, [part.numel() for part in parts])
+        return [total.view(part.shape) for total, part in zip(sums, parts, strict=True)]
 
     def sum_gradients(self, parameters: Iterable[Parameter]) -> None:
         """Replace every gradient by its sum over the processes."""

@@ -17,6 +17,7 @@ from genai_core.training.ema import Ema
 from genai_core.training.moments import Moments, restore_moments
 from genai_core.training.muon import Muon, inner_matrices
 from genai_core.training.precision import fabric_precision
+from genai_core.training.ranks import Ranks
 from genai_core.training.rates import FrozenError
 from genai_core.training.rungs import Measured
 from genai_core.training.watch import BLOCK_STEPS, LossWatch
@@ -76,13 +77,14 @@ def begin(
     micro_batch_images: int,
     rates: Mapping[str, float] | None = None,
     moments: Moments | None = None,
+    ranks: Ranks | None = None,
 ) -> TrainingRun:
     """Start a run at step 0. Its start is a good state, unless the config allows no rollbacks.
 
-    rates, moments: as in `train`.
+    rates, moments: as in `train`. ranks: the processes that train together; None: this one alone.
     """
     groups = {phase: _groups(model, phase, rates) for phase in model.phases}
-    optimizers = {phase: _optimizer(model, own, config) for phase, own in groups.items() if own}
+    optimizers = {phase: _optimizer(model, own, config, ranks) for phase, own in groups.items() if own}
     for phase in model.phases_at(1.0):
         if phase not in optimizers:  # low-rank changes have only layers to train, and these may be frozen
             raise FrozenError(f"frozen: nothing of the {phase} is left to train; freeze less (finetune.frozen)")
@@ -95,7 +97,9 @@ def begin(
     return run
 
 
-def _optimizer(model: GenerativeModel, groups: list[dict[str, Any]], config: TrainingConfig) -> AdamW:
+def _optimizer(
+    model: GenerativeModel, groups: list[dict[str, Any]], config: TrainingConfig, ranks: Ranks | None
+) -> AdamW:
     adam: dict[str, Any] = {
         "lr": config.learning_rate,
         "betas": config.adam_betas,
@@ -106,7 +110,7 @@ def _optimizer(model: GenerativeModel, groups: list[dict[str, Any]], config: Tra
         return AdamW(groups, **adam)
     device = next(model.parameters()).device
     dtype = torch.bfloat16 if fabric_precision(config.precision, device) == "bf16-mixed" else torch.float32
-    return Muon(groups, inner_matrices(model), dtype, **adam)
+    return Muon(groups, inner_matrices(model), dtype, ranks, **adam)
 
 
 def _groups(model: GenerativeModel, phase: str, rates: Mapping[str, float] | None) -> list[dict[str, Any]]:

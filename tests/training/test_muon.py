@@ -8,7 +8,7 @@ from torch import nn
 
 from genai_core.models.artifact import build_model
 from genai_core.training.loop import TrainingStoppedError
-from genai_core.training.muon import Muon, inner_matrices, orthogonalised
+from genai_core.training.muon import Muon, divided, inner_matrices, orthogonalised
 from genai_core.training.run import begin
 from tests.models.tiny import SHAPE, diffusion_recipe, training_config
 from tests.training.small_run import after, model_of, run, same_weights
@@ -103,3 +103,11 @@ def test_a_training_can_begin_with_the_momentum_of_another(tmp_path):
     # AdamW can do nothing with a momentum alone.
     adam = begin(model, training_config(), 8, moments=moments).optimizers["denoiser"]
     assert not matrices.keys() & {name for name, parameter in model.named_parameters() if parameter in adam.state}
+
+
+def test_processes_share_the_work_evenly():
+    costs = [9, 5, 4, 4, 1, 1]
+    owners = divided(costs, 2)
+    loads = [sum(cost for cost, owner in zip(costs, owners, strict=True) if owner == rank) for rank in (0, 1)]
+    assert loads == [13, 11]
+    assert divided(costs, 1) == [0] * 6

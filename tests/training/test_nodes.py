@@ -5,6 +5,7 @@ import multiprocessing
 import os
 import socket
 import traceback
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -59,6 +60,14 @@ def resumed(folder):
     model = model_of("vae")
     result = run(model, folder, num_nodes=2)
     return model.state_dict(), result.is_first
+
+
+def with_muon(argument):
+    """The weights that Muon has trained."""
+    folder, precision = argument
+    model = model_of("diffusion")
+    run(model, Path(folder), num_nodes=2, muon=True, precision=precision)
+    return model.state_dict()
 
 
 def on_two_nodes(work, arguments):
@@ -119,6 +128,17 @@ def test_a_node_that_sees_no_checkpoint_goes_on_from_that_of_the_first(tmp_path)
         torch.testing.assert_close(first[name], weight, rtol=1e-2, atol=1e-3)
         assert torch.equal(first[name], second[name])
     assert not (tmp_path / "second").exists()
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_muons_updates_are_the_same_on_all_nodes(tmp_path, precision):
+    first, second = on_two_nodes(with_muon, [(str(tmp_path / name), precision) for name in ("first", "second")])
+    assert all(torch.equal(weight, second[name]) for name, weight in first.items())
+    if precision == "fp32":  # in bf16, a rounding difference of the gradients becomes one of percents
+        alone = model_of("diffusion")
+        run(alone, tmp_path / "alone", muon=True)
+        for name, weight in alone.state_dict().items():
+            torch.testing.assert_close(first[name], weight, rtol=1e-2, atol=1e-3)
 
 
 def test_a_machine_that_is_started_alone_does_not_wait_for_others(monkeypatch):
