@@ -53,6 +53,7 @@ def main() -> None:
     dataset = fashion_mnist_dataset(arguments.out / "data", arguments.data, IMAGE_SIZE)
     judge = Judge(arguments.out / "judge", dataset, 1_000, arguments.device)
     values = YAML(typ="safe").load(ROOT / "benchmarks" / "fashion_mnist.yaml")["diffusion"]
+    values["training"]["muon"] = False  # as with the figures so far
     recipe: Any = TypeAdapter(ModelConfig).validate_python(values)
     models = [trained(recipe, seed, arguments, dataset) for seed in range(arguments.trainings)]
 

@@ -35,9 +35,7 @@ class TrainingConfig(Section):
     learning_rate: LearningRate
     warmup_images: int = Field(ge=0, description="images over which the learning rate rises")
     decay_share: Share = Field(description="final share of the run in which the learning rate falls to 0")
-    muon: bool = Field(
-        default=False, description="train the weight matrices of inner layers by Muon, all others by AdamW"
-    )
+    muon: bool = Field(description="train the weight matrices of inner layers by Muon, all others by AdamW")
     adam_betas: tuple[Beta, Beta] = Field(strict=False)
     weight_decay: float = Field(ge=0.0)
     ema_halflife_images: PositiveInt = Field(

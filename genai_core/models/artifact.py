@@ -130,7 +130,8 @@ def read_config(folder: Path) -> ModelDescription:
 
 
 def _parse_recipe(values: dict[str, Any]) -> ModelRecipe:
-    text = json.dumps(values)
+    # Models that were made before this option existed were trained without.
+    text = json.dumps({**values, "training": {"muon": False, **values["training"]}})
     return DistilledRecipe.model_validate_json(text) if _DISTILLED_KEY in values else _RECIPE.validate_json(text)
 
 
