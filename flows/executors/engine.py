@@ -80,7 +80,7 @@ class EngineExecutor:
     def execute(self, stage: StageNode, job: Job, listener: Listener, held: int | None = None) -> Result:  # noqa: ARG002
         """See Executor.execute. A lost worker is no failure of the stage: another one gets the job."""
 
-        def attempt() -> tuple[Order, Outcome]:
+        def attempt(listener: Listener) -> tuple[Order, Outcome]:
             count = 1 if self._engine.places_all_nodes else stage.needs.nodes
             with Companions(listener, count, self._turns, self._processes, beside) as heard:
                 left = self._left.pop(key_of(job), None)

@@ -9,7 +9,7 @@ from genai_core.config import MACHINE_FAULT, NEEDS_MANUAL_ACTION
 
 
 class JobFailed(Exception):
-    """A job was not executed: the machine's fault, such as other software, a full disk, or a lost worker.
+    """A job has no result. Other than a CommandFailed, it is the machine's fault: other software, a full disk.
 
     retryable: False if the fault needs manual action.
     """
@@ -20,7 +20,7 @@ class JobFailed(Exception):
 
 
 class CommandFailed(JobFailed):
-    """The stage's command itself failed, or exceeded its time limit: the fault of what it was made from."""
+    """A job's command is at fault: it failed, exceeded its time limit, or worker after worker was lost while it ran."""
 
 
 def failed_with(status: int, where: str = "") -> JobFailed:

@@ -70,7 +70,7 @@ class PoolExecutor:
     def execute(self, stage: StageNode, job: Job, listener: Listener, held: int | None = None) -> Result:  # noqa: ARG002
         """See Executor.execute. A lost worker is no failure of the stage: another one gets the job."""
 
-        def attempt() -> tuple[Order, Outcome]:
+        def attempt(listener: Listener) -> tuple[Order, Outcome]:
             with Companions(listener, stage.needs.nodes, self._turns, self._processes, self._beside) as heard:
                 left = self._under_way.pop(key_of(job), None)
                 if left is not None:

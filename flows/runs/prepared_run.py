@@ -42,7 +42,7 @@ class PreparedRun:
             return ()
         differs = f", uncommitted files: {len(snapshot.changed)}" if snapshot.changed else ""
         works = f"run {self.active.id} works on a snapshot of {snapshot.branch or snapshot.commit[:7]}{differs}"
-        return (works, *self.run_plan.removed, *self.run_plan.plan.replaced, *snapshot.notes)
+        return (works, *self.run_plan.plan.replaced, *snapshot.notes)
 
 
 @contextmanager
@@ -60,8 +60,8 @@ def prepare_run(
         root: The checkout to run in.
         stages: Run up to these stages. Empty: all.
         resumed: The id of a run to resume instead.
-        warn: Receives a line for each of DVC's files that an interrupted write had truncated and that was repaired, and
-            lines about a run that is taken over.
+        warn: Receives a line for each of DVC's files that an interrupted write had truncated and that was repaired, for
+            each output of a retired stage that is removed, and lines about a run that is taken over.
         check: Called with the plan before anything is started; what it raises ends the run.
         executor: For the record. None: as before if the run is resumed, else not known yet.
 
@@ -84,7 +84,7 @@ def prepare_run(
             if run_plan.snapshot is not None:
                 active = stack.enter_context(start_run_in_place(home, root, run_plan, stages))
         else:
-            run_plan = plan_run(root, stages)
+            run_plan = plan_run(root, stages, warn)
             check(run_plan)
             if run_plan.snapshot is not None:
                 active = stack.enter_context(start_run(root, run_plan, stages, executor))

@@ -27,6 +27,10 @@ class Retired:
     stage: str
     kept_by: Literal["DVC's cache", "git"]
 
+    @property
+    def line(self) -> str:
+        return f"removed {self.path}: the pipeline has no stage {self.stage} any more; {self.kept_by} keeps it"
+
 
 def remove_retired(repo: "Repo") -> tuple[Retired, ...]:
     """Remove what such stages have left in the checkout, and return it.

@@ -1,7 +1,7 @@
 """Plan and snapshot of a run, taken of the same contents."""
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from flows.graph import Graph, GraphError, StageNode, open_repo, read_graph
 from flows.plan import Plan, StagePlan, make_plan
 from flows.process import run_command
 from flows.runs.inputs import check_inputs
-from flows.runs.retired import Retired, remove_retired
+from flows.runs.retired import remove_retired
 from flows.runs.snapshot import Snapshot, take_snapshot
 from flows.workspace import changing
 from genai_core.config import ConfigError
@@ -22,14 +22,12 @@ class RunPlan:
     """Plan and snapshot of a run. snapshot: None if there is nothing to do.
 
     sources: the plan's entries of data sources that were changed by hand, as planned before they were recorded.
-    retired: outputs of stages that are no more, which were removed.
     """
 
     graph: Graph
     plan: Plan
     snapshot: Snapshot | None
     sources: tuple[StagePlan, ...] = ()
-    retired: tuple[Retired, ...] = ()
 
     @property
     def shown(self) -> Plan:
@@ -46,38 +44,31 @@ class RunPlan:
             if stage.command and any(self.plan[name].action != "keep" for name in (stage.name, *stage.upstream))
         )
 
-    @property
-    def removed(self) -> tuple[str, ...]:
-        """A line about each output that was removed."""
-        return tuple(
-            f"removed {left.path}: the pipeline has no stage {left.stage} any more; {left.kept_by} keeps it"
-            for left in self.retired
-        )
 
-
-def plan_run(workspace: Path, stages: Iterable[str]) -> RunPlan:
+def plan_run(workspace: Path, stages: Iterable[str], say: Callable[[str], None]) -> RunPlan:
     """Plan a run of a user's workspace and take its snapshot. Raises GraphError, GitError or ConfigError.
 
     What retired stages left is removed, and data that was changed by hand is recorded first. If a user edits meanwhile,
-    plan and snapshot are made again.
+    plan and snapshot are made again. say: receives a line about each output that is removed, at once: the run may be
+    refused after all.
     """
     sources: tuple[StagePlan, ...] = ()
-    retired: tuple[Retired, ...] = ()
     with changing(workspace, "start a run"):
         before = take_snapshot(workspace)
         for _ in range(_MAX_ATTEMPTS):
             with open_repo(workspace) as repo:
-                retired += remove_retired(repo)
+                for left in remove_retired(repo):
+                    say(left.line)
                 graph = read_graph(repo).up_to(stages)
                 plan = make_plan(repo, graph)
                 changed = _changed_sources(plan)
                 if not changed:
                     if plan.nothing_to_do:
-                        return RunPlan(graph, plan, None, sources, retired)
+                        return RunPlan(graph, plan, None, sources)
                     snapshot = take_snapshot(workspace)
                     if snapshot.tree == before.tree:
                         check_inputs(repo, graph, plan, snapshot)
-                        return RunPlan(graph, plan, snapshot, sources, retired)
+                        return RunPlan(graph, plan, snapshot, sources)
             if changed:
                 _record(workspace, changed)
                 sources += changed

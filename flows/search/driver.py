@@ -78,7 +78,7 @@ class Search:
         # Of two objectives, a trial with a large distance may be the fastest, and so on the front.
         self._pruning = search.pruning if len(search.objectives) == 1 else None
         self._unfinished = [taken_up(study, trial) for trial in plan.resumed]
-        self._lock = threading.Lock()
+        self._changed = threading.Condition()  # a trial ended, or the search does; the lock of all below
         self._stopping = threading.Event()
         self._running: dict[int, TrialView] = {}
         self._ends: list[TrialEnd] = []
@@ -121,10 +121,10 @@ class Search:
             )
 
     def _stop(self, threads: list[threading.Thread]) -> None:
-        self._stopping.set()
+        self._begin_no_more()
         deadline = time.monotonic() + _END_S
         while any(thread.is_alive() for thread in threads) and time.monotonic() < deadline:
-            with self._lock:
+            with self._changed:
                 views = list(self._running.values())
             for view in views:  # again and again: a run may only just be starting
                 view.stop()
@@ -145,24 +145,38 @@ class Search:
                     faults += 1
         except BaseException as error:  # raised again by `run`, in the main thread
             self._error = self._error or error
-            self._stopping.set()
+            self._begin_no_more()
             for view in list(self._running.values()):
                 view.stop()
 
+    def _begin_no_more(self) -> None:
+        self._stopping.set()
+        with self._changed:
+            self._changed.notify_all()
+
     def _next(self) -> "Trial | None":
-        """The next trial: one that is unfinished, or a new one; None at the end of the search."""
-        with self._lock:
-            if self._stopping.is_set():
-                return None
-            if len(self._ends) >= _ALL_FAIL and all(trial.state.name == "FAIL" for trial in ended(self._study)):
-                raise SearchError(
-                    f"all of {counted(len(ended(self._study)), 'trial')} failed; the last one: {self._ends[-1].fault}"
-                )
-            if self._is_enough(len(ended(self._study)) + len(self._running)):
-                return None
-            trial = self._unfinished.pop(0) if self._unfinished else self._study.ask()
-            self._running[trial.number] = self._view(trial)
-            return trial
+        """The next trial: one that is unfinished, or a new one; None at the end of the search.
+
+        While other slots run the last trials, it waits: one that is interrupted there may run here.
+        """
+        with self._changed:
+            while not self._stopping.is_set():
+                self._check_not_all_fail()
+                done = len(ended(self._study))
+                if self._is_enough(done):
+                    return None
+                if not self._is_enough(done + len(self._running)):
+                    trial = self._unfinished.pop(0) if self._unfinished else self._study.ask()
+                    self._running[trial.number] = self._view(trial)
+                    return trial
+                self._changed.wait()
+            return None
+
+    def _check_not_all_fail(self) -> None:
+        if len(self._ends) >= _ALL_FAIL and all(trial.state.name == "FAIL" for trial in ended(self._study)):
+            raise SearchError(
+                f"all of {counted(len(ended(self._study)), 'trial')} failed; the last one: {self._ends[-1].fault}"
+            )
 
     def _is_enough(self, trials: int) -> bool:
         """Whether a limit is reached with so many trials."""
@@ -190,7 +204,7 @@ class Search:
         if end.end == "complete":
             self._keep_samples(slot, trial.number)
         end = replace(end, overhead_s=max(0.0, time.monotonic() - began - end.seconds))
-        with self._lock:
+        with self._changed:
             tell(self._study, trial, end, plan.config.search.objectives)
             del self._running[trial.number]
             if end.end == "stopped":  # by `genai runs stop`, if not by us
@@ -200,6 +214,7 @@ class Search:
             else:
                 self._ends.append(end)
             view.state.ended = end
+            self._changed.notify_all()
         self._table.ended(view.state)
         return end
 

@@ -80,9 +80,7 @@ def search(
     settings = checked_settings(workspace)
     config, values, target = settings.config, settings.values, settings.target
     sweep(workspace)
-    run_plan = plan_run(workspace, (target.stage,))
-    for line in run_plan.removed:
-        say(line)
+    run_plan = plan_run(workspace, (target.stage,), say)
     check(run_plan)
     metric = searched_metric(config.selection.metric)
     snapshot, stages = _snapshot(workspace, target, config)

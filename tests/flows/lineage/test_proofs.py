@@ -86,7 +86,7 @@ def home(template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
 
 def run(home: Path) -> str:
     """Run like `genai run`, without a server. Return the commit of the snapshot."""
-    with start_run(home, plan_run(home, []), []) as active:
+    with start_run(home, plan_run(home, [], print), []) as active:
         assert active.acceptance is not None
         for stage in STAGES:
             active.acceptance.offer(made(active.place, stage))

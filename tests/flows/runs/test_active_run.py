@@ -24,7 +24,7 @@ pytestmark = DVC_WARNS
 
 
 def planned(workspace: Path) -> RunPlan:
-    run_plan = plan_run(workspace, [])
+    run_plan = plan_run(workspace, [], print)
     assert run_plan.snapshot is not None
     return run_plan
 
@@ -54,7 +54,7 @@ def test_a_run_and_its_results(done: Path) -> None:
     assert (record.state, record.planned) == ("completed", ("train@gan", "select"))
     assert {"params.yaml", "dvc.lock"} <= set(record.changed)
     assert not [stage for stage in record.stages.values() if stage.left]
-    assert plan_run(done, []).snapshot is None
+    assert plan_run(done, [], print).snapshot is None
 
 
 def test_rejected_results_are_reported(done: Path) -> None:

@@ -90,16 +90,16 @@ def large_in_a_folder(workspace: Path) -> str:
 def test_an_input_that_the_snapshot_lacks(done: Path, made: Callable[[Path], str], path: str, why: str) -> None:
     reads(done, made(done))
     with pytest.raises(GraphError, match=f"^train@(gan|diffusion): its input {re.escape(path)} .*{why}"):
-        plan_run(done, [])
+        plan_run(done, [], print)
     assert read_runs(done) == []
-    assert plan_run(done, ["prepare"]).snapshot is None  # other stages can run
+    assert plan_run(done, ["prepare"], print).snapshot is None  # other stages can run
 
 
 @pytest.mark.parametrize("command", ["git add -f big.bin", "dvc add -q big.bin"])
 def test_the_errors_advice_works(done: Path, command: str) -> None:
     reads(done, large(done))
     shell(done, command)
-    assert plan_run(done, []).plan["train@gan"].action == "run"
+    assert plan_run(done, [], print).plan["train@gan"].action == "run"
 
 
 def test_inputs_in_the_checkout_are_accepted(done: Path) -> None:
@@ -110,13 +110,13 @@ def test_inputs_in_the_checkout_are_accepted(done: Path) -> None:
     (done / ".dvcignore").write_text("big.bin\n")
     reads(done, "code, link/file.txt, not-yet.txt")
     set_parameter(done, "models.gan.training.seed", 5)
-    assert {entry.action for entry in plan_run(done, []).plan.stages} == {"keep", "run"}
+    assert {entry.action for entry in plan_run(done, [], print).plan.stages} == {"keep", "run"}
 
 
 def test_inputs_of_kept_stages_are_not_checked(done: Path) -> None:
     reads(done, outside(done))
     shell(done, "dvc commit -q -f && git add -A && git commit -q -m outside")
-    assert plan_run(done, []).snapshot is None
+    assert plan_run(done, [], print).snapshot is None
 
 
 def test_a_project_in_a_subfolder_of_its_repository(done: Path, tmp_path: Path) -> None:
@@ -130,10 +130,10 @@ def test_a_project_in_a_subfolder_of_its_repository(done: Path, tmp_path: Path) 
     (top / ".gitignore").write_text("old-git\n")
     shell(top, f"git add .gitignore shared.txt {done.name} && git commit -q -m all")
     reads(done, "../shared.txt")
-    assert plan_run(done, []).snapshot is not None
+    assert plan_run(done, [], print).snapshot is not None
     edit(done / "dvc.yaml", "../shared.txt", "../untracked.txt")
     with pytest.raises(GraphError, match=r"its input \.\./untracked.txt is not in .* snapshot: neither git nor DVC"):
-        plan_run(done, [])
+        plan_run(done, [], print)
 
 
 def test_the_command_prints_the_reason(done: Path) -> None:

@@ -14,7 +14,7 @@ pytestmark = DVC_WARNS
 
 
 def test_nothing_to_do(done: Path) -> None:
-    run_plan = plan_run(done, [])
+    run_plan = plan_run(done, [], print)
     assert run_plan.snapshot is None
     assert run_plan.plan.nothing_to_do
 
@@ -32,7 +32,7 @@ def test_an_edit_between_snapshot_and_plan(done: Path, monkeypatch: pytest.Monke
     make_plan = module.make_plan
     monkeypatch.setattr(module, "make_plan", edited)
     set_parameter(done, "models.gan.training.seed", 4)
-    run_plan = plan_run(done, [])
+    run_plan = plan_run(done, [], print)
     assert run_plan.snapshot is not None
     assert "seed: 6" in git(done, "show", f"{run_plan.snapshot.commit}:params.yaml")
     assert any("-> 6" in reason for reason in run_plan.plan["train@gan"].reasons)
@@ -47,14 +47,14 @@ def test_a_workspace_that_keeps_changing(done: Path, monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(module, "make_plan", edited)
     with pytest.raises(ConfigError, match="files keep changing here"):
-        plan_run(done, [])
+        plan_run(done, [], print)
 
 
 @pytest.mark.parametrize("in_place", [False, True])
 def test_data_changed_by_hand_is_recorded_first(done: Path, in_place: bool) -> None:
     (done / "data/raw/late.txt").write_text("by hand")
     recorded = (done / "data/raw.dvc").read_text()
-    run_plan = plan_run_in_place(done, []) if in_place else plan_run(done, [])
+    run_plan = plan_run_in_place(done, []) if in_place else plan_run(done, [], print)
     assert (done / "data/raw.dvc").read_text() != recorded
     assert [entry.stage for entry in run_plan.sources] == ["data/raw.dvc"]
     assert run_plan.shown["data/raw.dvc"].reasons

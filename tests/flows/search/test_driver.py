@@ -1,6 +1,7 @@
 """Which trials a search counts: the ends of their runs are written down beforehand."""
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,7 @@ class Written(Slot):
 
     def __init__(self, folder: Path, ends: Sequence[SlotRun | Exception] = ()) -> None:
         self.folder, self.ends, self.tried = folder, list(ends), list[Any]()
+        self.before: Callable[[], None] = lambda: None
 
     def set_up(self, values: Any, _stages: Any) -> None:
         self.tried.append(values)
@@ -48,6 +50,7 @@ class Written(Slot):
     def remove_figures(self, _stages: Any) -> None: ...
 
     def run(self, *_: Any) -> SlotRun:
+        self.before()
         end = self.ends.pop(0) if self.ends else GOOD
         if isinstance(end, Exception):
             raise end
@@ -124,6 +127,22 @@ def test_other_slots_take_over_from_one_that_gives_up(folder: Path) -> None:
     refused = failed("on beta: this machine has dvc 1.0 instead of 3.0")
     searched(folder, 8, Written(folder, [refused] * 100), Written(folder))
     assert states(folder) == [TrialState.COMPLETE] * 8
+
+
+def test_the_last_trial_is_not_lost_with_its_slot(folder: Path) -> None:
+    """The other slot has done all of its trials when it is interrupted, and waits for it."""
+    bad, good = Written(folder, [failed("on beta: this machine has dvc 1.0 instead of 3.0")] * 100), Written(folder)
+
+    def until_the_other_is_done() -> None:
+        deadline = time.monotonic() + 20.0
+        while len(good.tried) < 3 and time.monotonic() < deadline:
+            time.sleep(0.01)
+        time.sleep(0.2)  # for it to look for another trial
+
+    bad.before = until_the_other_is_done
+    searched(folder, 4, bad, good)
+    assert states(folder) == [TrialState.COMPLETE] * 4
+    assert len(good.tried) == 4
 
 
 def test_a_trial_that_somebody_stopped_ends_the_search(folder: Path) -> None:
