@@ -54,13 +54,14 @@ def open_home_executor(
 ) -> Iterator[HomeExecutor]:
     """The executor of the rest of a run. Its jobs at workers of a pool are cancelled.
 
-    Raises ConfigError, GitError or RunError before any stage.
+    Raises ConfigError, GitError, RunError, ServerAway or Stopped before any stage.
     """
     with ExitStack() as stack:
         client = stack.enter_context(get_client(sync_client=True))
-        stack.enter_context(held_lease(client, workspace, run, current_view().note, processes.stop))
+        note, is_over = current_view().note, lambda: processes.stopping
+        stack.enter_context(held_lease(client, workspace, run, note, processes.stop, is_over))
         if count := cancel_left(client, run):
-            current_view().note(f"cancelled {counted(count, 'job')} that workers of a pool had")
+            note(f"cancelled {counted(count, 'job')} that workers of a pool had")
         address = stack.enter_context(published_snapshot(workspace, run, snapshot, processes.stop))
         dispatch = stack.enter_context(closing(Dispatch(place, address, variables)))
         yield HomeExecutor(dispatch, local)
