@@ -10,7 +10,6 @@ from pathlib import Path
 from prefect import get_client
 
 from flows.data.objects import RemoteError
-from flows.executors.checkpoints import RemoteCheckpoints
 from flows.executors.dispatch import Dispatch, published_snapshot
 from flows.executors.executor import Executor, Listener
 from flows.executors.lease import held_lease
@@ -34,11 +33,11 @@ class HomeExecutor:
         known = self._dispatch.known(job, listener.line)
         if known is not None:
             return known
-        if count := self._dispatch.checkpoints(job, RemoteCheckpoints.fetch, listener.line):
+        if count := self._dispatch.fetch_checkpoints(job, listener.line):
             listener.line(f"goes on from a checkpoint of another machine ({counted(count, 'file')})")
         result = self._local.execute(stage, job, listener, held)
         with suppress(RemoteError):  # they are deleted when they are old
-            self._dispatch.checkpoints(job, RemoteCheckpoints.delete, listener.line)
+            self._dispatch.delete_checkpoints(job)
         return result
 
 
