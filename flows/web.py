@@ -12,9 +12,10 @@ import urllib.error
 import urllib.request
 from collections.abc import Mapping
 from contextlib import suppress
+from ipaddress import ip_address
 from types import MappingProxyType
 from typing import Any
-from urllib.parse import unquote
+from urllib.parse import unquote, urlsplit
 
 from flows.redact import without_secrets
 from genai_core import GenaiError
@@ -60,7 +61,7 @@ def send(
     """Send a request and return the answer's body. Without `method`: POST if there is a body, else GET.
 
     A user and password in the address are sent as Authorization header, as by other clients. Proxies are those of
-    the variables HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY. Raises StatusError or WebError.
+    the variables HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY (`_proxies`). Raises StatusError or WebError.
     """
     return _answered(url, body, method, headers, timeout_s, context)[0]
 
@@ -92,7 +93,9 @@ def _answered(
         if at and not request.has_header("Authorization"):
             request.add_header("Authorization", basic(unquote(user)))
         opener = urllib.request.build_opener(
-            _NoRedirects, urllib.request.HTTPSHandler(context=context), urllib.request.ProxyHandler(_proxies())
+            _NoRedirects,
+            urllib.request.HTTPSHandler(context=context),
+            urllib.request.ProxyHandler(_proxies(request.host)),
         )
         with opener.open(request, timeout=timeout_s) as answer:
             content: bytes = answer.read()
@@ -117,10 +120,24 @@ def _detail(error: urllib.error.HTTPError) -> str:
     return ""
 
 
-def _proxies() -> dict[str, str]:
-    """The proxy of each scheme. urllib reads ALL_PROXY, but does not use it."""
+def _proxies(host: str) -> dict[str, str]:
+    """The proxy of each scheme for a host, which may have a port. urllib reads ALL_PROXY, but does not use it.
+
+    It speaks HTTP only, so an ALL_PROXY of another kind, such as SOCKS, is left to other programs. So are the servers
+    of this machine: who sets one proxy for all means the network.
+    """
     found = urllib.request.getproxies()
-    return {scheme: found["all"] for scheme in ("http", "https") if "all" in found} | found
+    every = found.pop("all", "")
+    if not every.lower().startswith(("http://", "https://")) or _is_loopback(host):
+        return found
+    return {"http": every, "https": every} | found
+
+
+def _is_loopback(host: str) -> bool:
+    name = urlsplit(f"//{host}").hostname or ""
+    with suppress(ValueError):
+        return ip_address(name).is_loopback
+    return name == "localhost"
 
 
 def basic(user_and_password: str) -> str:

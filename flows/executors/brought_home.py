@@ -10,7 +10,6 @@ from pathlib import Path
 from prefect import get_client
 
 from flows.data.objects import RemoteError
-from flows.executors.checkpoints import RemoteCheckpoints
 from flows.executors.dispatch import Dispatch, published_snapshot
 from flows.executors.executor import Executor, Listener
 from flows.executors.lease import held_lease
@@ -34,11 +33,11 @@ class HomeExecutor:
         known = self._dispatch.known(job, listener.line)
         if known is not None:
             return known
-        if count := self._dispatch.checkpoints(job, RemoteCheckpoints.fetch, listener.line):
+        if count := self._dispatch.fetch_checkpoints(job, listener.line):
             listener.line(f"goes on from a checkpoint of another machine ({counted(count, 'file')})")
         result = self._local.execute(stage, job, listener, held)
         with suppress(RemoteError):  # they are deleted when they are old
-            self._dispatch.checkpoints(job, RemoteCheckpoints.delete, listener.line)
+            self._dispatch.delete_checkpoints(job)
         return result
 
 
@@ -54,13 +53,14 @@ def open_home_executor(
 ) -> Iterator[HomeExecutor]:
     """The executor of the rest of a run. Its jobs at workers of a pool are cancelled.
 
-    Raises ConfigError, GitError or RunError before any stage.
+    Raises ConfigError, GitError, RunError, ServerAway or Stopped before any stage.
     """
     with ExitStack() as stack:
         client = stack.enter_context(get_client(sync_client=True))
-        stack.enter_context(held_lease(client, workspace, run, current_view().note, processes.stop))
+        note, is_over = current_view().note, lambda: processes.stopping
+        stack.enter_context(held_lease(client, workspace, run, note, processes.stop, is_over))
         if count := cancel_left(client, run):
-            current_view().note(f"cancelled {counted(count, 'job')} that workers of a pool had")
+            note(f"cancelled {counted(count, 'job')} that workers of a pool had")
         address = stack.enter_context(published_snapshot(workspace, run, snapshot, processes.stop))
         dispatch = stack.enter_context(closing(Dispatch(place, address, variables)))
         yield HomeExecutor(dispatch, local)

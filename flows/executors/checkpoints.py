@@ -23,6 +23,7 @@ FOLDER = "checkpoints"  # of all jobs, at the remote
 CHECKPOINTS = Path(".genai/checkpoints")  # of all jobs, in a checkout
 POLL_S = 2.0
 _NAME = re.compile(r"\w[^/]*/\w[^/]*")  # a file in a folder of a run
+_SAVE = re.compile(r"step-\d+-save-(?P<save>\d+)-[0-9a-f]{64}\.pt")  # genai_core/training/checkpoint.py
 
 
 class RemoteCheckpoints:
@@ -33,13 +34,19 @@ class RemoteCheckpoints:
         self._may_be_there = True
 
     def fetch(self) -> int:
-        """Fetch what is not here, and return the number of files. Raises UnreachableError."""
+        """Fetch what is newer than the checkpoints here, and return the number of files. Raises UnreachableError.
+
+        A training goes on from its newest one, so older ones would be of no use.
+        """
         fetched, there = 0, self._files.sizes()
+        newest = {run.name: max(map(_save, run.iterdir()), default=0) for run in self._runs()}
         self._may_be_there = bool(there)
         for name, size in there.items():
             if not _NAME.fullmatch(name):  # at an object store, the name of a file may have `..` in it
                 continue
             target = self._folder / name
+            if _save(target) < newest.get(target.parent.name, 0):
+                continue
             if target.is_file() and target.stat().st_size == size:
                 continue
             self._files.fetch(name, target)
@@ -71,7 +78,7 @@ class RemoteCheckpoints:
     def send(self) -> None:
         """Send the newest checkpoint of each folder, and delete those at the remote that are no longer here."""
         there = self._files.sizes()
-        for run in (path for path in self._folder.glob("*") if path.is_dir()):
+        for run in self._runs():
             files = sorted((path for path in run.iterdir() if path.name[0] != "."), key=_age)
             for path in files[-1:]:
                 name = f"{run.name}/{path.name}"
@@ -87,6 +94,9 @@ class RemoteCheckpoints:
         if self._may_be_there:
             self._files.delete_all()
 
+    def _runs(self) -> list[Path]:
+        return [path for path in self._folder.glob("*") if path.is_dir()]
+
     def _tried(self, say: Callable[[str], None]) -> None:
         try:
             self.send()
@@ -96,6 +106,12 @@ class RemoteCheckpoints:
     def _delete_old(self, run: str, here: set[str], there: dict[str, int]) -> None:
         names = [name for name in there if name.startswith(f"{run}/") and name.removeprefix(f"{run}/") not in here]
         self._files.delete(names)
+
+
+def _save(checkpoint: Path) -> int:
+    """The number of the save that wrote a checkpoint: a later one has a higher number. 0 if its name has none."""
+    match = _SAVE.fullmatch(checkpoint.name)
+    return int(match["save"]) if match else 0
 
 
 def _age(path: Path) -> tuple[float, str]:

@@ -11,7 +11,6 @@ import os
 import queue
 import secrets
 import threading
-import time
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -82,13 +81,11 @@ class DaskAttempt:
 
     def _use(self, task: Task) -> None:
         self._task, self._future, self._batches = task, task.future, task.batches
-        self._submitted = time.monotonic()
+        self._waited_s = 0.0  # in vain. Not by the clock: while this process stood still, it heard nothing
         self._execution: str | None = None
         self._heard = 0
 
     def news(self, timeout_s: float) -> Sequence[Sequence[Any]]:
-        if self._is_late():
-            self._place_anywhere()
         ended = self._future.done()
         if ended and self._future.status != "finished":
             self._raise_end()
@@ -100,6 +97,9 @@ class DaskAttempt:
         except queue.Empty:
             if ended:
                 raise Lost("its outcome did not arrive") from None
+            self._waited_s += wait_s
+            if self._is_late():
+                self._place_anywhere()
             return []
         if self._execution is None and not self._has_begun():
             self._place_anywhere()
@@ -121,7 +121,7 @@ class DaskAttempt:
     def _is_late(self) -> bool:
         """Whether the task should have begun by now: its worker has died, or is busy after all."""
         has_begun = self._execution is not None or self._future.done()
-        return bool(self._task.workers) and not has_begun and time.monotonic() - self._submitted > BEGIN_S
+        return bool(self._task.workers) and not has_begun and self._waited_s > BEGIN_S
 
     def _has_begun(self) -> bool:
         """Whether the scheduler will give the task to another worker if its own dies: else it would wait for ever."""

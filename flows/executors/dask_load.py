@@ -5,7 +5,7 @@ So the coordinators of other runs see it, too. What tasks of other programs take
 
 import threading
 import time
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlencode
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from flows.executors.dask_engine import Task
 
+ANSWER_S = 10.0  # for the scheduler: one that is connected may still be stuck
 _ROUNDING = 1e-6  # of thirds of a GPU
 
 
@@ -51,8 +52,8 @@ class OwnTasks:
             self._over.add(key)
 
     def with_room(self, names: Iterable[str], wanted: Mapping[str, float]) -> set[str]:
-        """Those of the workers that can begin a task at once. Raises what the client raises."""
-        workers, tasks = workers_of(self._client), self._client.processing()
+        """Those of the workers that can begin a task at once. Raises TimeoutError and what the client raises."""
+        workers, tasks = workers_of(self._client), _processing(self._client)
         with self._lock:
             now = time.monotonic()
             expected = [(key, there) for key, (there, until) in self._expected.items() if until > now]
@@ -72,11 +73,25 @@ def workers_of(client: "Client") -> dict[str, Any]:
     """The cluster's workers by their addresses, as the scheduler describes them now.
 
     Not from `client.scheduler_info()`: what that returns may have been replaced by a description without workers, which
-    the client asks for every two seconds.
+    the client asks for every two seconds. Raises TimeoutError after ANSWER_S, and what the client raises.
     """
     assert client.scheduler is not None
-    workers: dict[str, Any] = client.sync(client.scheduler.identity, n_workers=-1)["workers"]
+    workers: dict[str, Any] = _asked(client, client.scheduler.identity, n_workers=-1)["workers"]
     return workers
+
+
+def _processing(client: "Client") -> dict[str, Any]:
+    """The keys of the tasks that each worker has. Client.processing() would wait for ever."""
+    assert client.scheduler is not None
+    tasks: dict[str, Any] = _asked(client, client.scheduler.processing, workers=None)
+    return tasks
+
+
+def _asked(client: "Client", question: Callable[..., Any], **arguments: Any) -> Any:
+    try:
+        return client.sync(question, callback_timeout=ANSWER_S, **arguments)
+    except TimeoutError:
+        raise TimeoutError(f"no answer in {ANSWER_S:g} s") from None
 
 
 def key_of_task(name: str, taken: Mapping[str, float]) -> str:

@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import TypeVar
 
 from flows.data.kept_remote import SharedRemote
 from flows.data.objects import RemoteError, UnreachableError
@@ -39,8 +38,6 @@ from flows.runs.snapshot import REFS
 from flows.view import current_view
 from genai_core import GenaiError
 from genai_core.config import PARAMS_FILE, ConfigError, load_config
-
-Answer = TypeVar("Answer")
 
 
 class Dispatch:
@@ -79,15 +76,20 @@ class Dispatch:
             say(f"the result of an earlier attempt is not complete, so the stage runs again: {error}")
             return None
 
-    def checkpoints(self, job: Job, act: Callable[[RemoteCheckpoints], Answer], say: Callable[[str], None]) -> Answer:
-        """Return `act` of the checkpoints that other machines have sent for a job. say: as in `order`.
+    def fetch_checkpoints(self, job: Job, say: Callable[[str], None]) -> int:
+        """See RemoteCheckpoints.fetch: of those that other machines have sent for a job. say: as in `order`.
 
         Raises RemoteError.
         """
         folder = self._place.folder / CHECKPOINTS
         return patiently(
-            lambda: self._remote.use(lambda _, store: act(RemoteCheckpoints(store, key_of(job), folder))), say
+            lambda: self._remote.use(lambda _, store: RemoteCheckpoints(store, key_of(job), folder).fetch()), say
         )
+
+    def delete_checkpoints(self, job: Job) -> None:
+        """Delete them at the remote, which is asked once: the stage should not wait for that. Raises RemoteError."""
+        folder = self._place.folder / CHECKPOINTS
+        self._remote.use(lambda _, store: RemoteCheckpoints(store, key_of(job), folder).delete())
 
     def order(self, stage: StageNode, job: Job, say: Callable[[str], None]) -> Order:
         """Send the inputs that the DVC remote lacks, and return the order of a new attempt.
@@ -128,8 +130,11 @@ class Dispatch:
         return self._taken(order.job, outcome, say)
 
     def size_of(self, output: StoredOutput) -> int:
-        """Bytes of an input, or of the parts of it."""
-        return self._place.size_of(output)
+        """Bytes of an input, or of the parts of it; 0 if they cannot be read: only where a job goes depends on it."""
+        try:
+            return self._place.size_of(output)
+        except (RemoteError, OSError):
+            return 0
 
     def made(self, result: Result) -> tuple[StoredOutput, ...]:
         """The outputs of a result."""

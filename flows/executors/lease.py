@@ -18,6 +18,7 @@ from typing import Any
 import httpx
 from prefect.client.orchestration import SyncPrefectClient
 
+from flows.process import Stopped
 from flows.runs.publication import is_forgotten, this_coordinator
 from flows.runs.record import RUNS, RunError, is_held, read_run
 from flows.runs.server_away import answered
@@ -101,14 +102,16 @@ def held_lease(
     run: str,
     say: Callable[[str], None],
     on_lost: Callable[[], None],
+    is_over: Callable[[], bool],
 ) -> Iterator[Lease]:
     """Hold the lease of a run of the workspace, whose folder this process has locked.
 
     If its holder was killed, wait until that is certain. say: receives a line then. on_lost: called in another thread
-    if the lease is lost. Raises RunError if another coordinator holds it, or has taken it meanwhile.
+    if the lease is lost. is_over: whether the run is to stop. Raises RunError if another coordinator holds it, or has
+    taken it meanwhile; Stopped, ServerAway while it waits.
     """
     own, holder = workspace / RUNS / run / _OWN, this_coordinator(workspace)
-    variable = answered(lambda: _acquired(client, workspace, run, holder, say), client, say, lambda: False)
+    variable = answered(lambda: _acquired(client, workspace, run, holder, say, is_over), client, say, is_over)
     lease = Lease(client, run, variable, holder, on_lost)
     try:
         yield lease
@@ -118,8 +121,18 @@ def held_lease(
     lease.check()
 
 
-def _acquired(client: SyncPrefectClient, workspace: Path, run: str, holder: str, say: Callable[[str], None]) -> str:
-    """The id of the variable that is our lease; leases that nobody holds any more have ended. Raises RunError."""
+def _acquired(
+    client: SyncPrefectClient,
+    workspace: Path,
+    run: str,
+    holder: str,
+    say: Callable[[str], None],
+    is_over: Callable[[], bool],
+) -> str:
+    """The id of the variable that is our lease; leases that nobody holds any more have ended.
+
+    Raises RunError, and Stopped while it waits.
+    """
     own = workspace / RUNS / run / _OWN
     told = False
     beat: int | None = None
@@ -140,6 +153,8 @@ def _acquired(client: SyncPrefectClient, workspace: Path, run: str, holder: str,
             say(f"{held.holder} held run {run} {held.silent_s:.0f} s ago; checking whether it is alive")
             told = True
         beat = held.beat
+        if is_over():
+            raise Stopped("stopped on request")
         time.sleep(POLL_S)
     write_file(own, variable)
     _end_completed(client, workspace)

@@ -163,7 +163,7 @@ def open_pool_executor(
 ) -> Iterator[PoolExecutor]:
     """The executor of one run. stages: those that may run.
 
-    Raises ConfigError, GitError or ServerAway before any does.
+    Raises ConfigError, GitError, ServerAway or Stopped before any does.
     """
     compute = load_config(place.folder / PARAMS_FILE).compute
     check_portable(place.folder)
@@ -182,7 +182,7 @@ def open_pool_executor(
             is_over,
         )
         with (
-            held_lease(client, workspace, run, say, processes.stop) as lease,
+            held_lease(client, workspace, run, say, processes.stop, is_over) as lease,
             published_snapshot(workspace, run, snapshot) as address,
         ):
             dispatch = Dispatch(place, address, variables)

@@ -23,7 +23,7 @@ from flows.executors.local import LocalExecutor, check_one_machine
 from flows.graph import Graph, StageNode
 from flows.interrupts import asked_to_end
 from flows.plan import Plan, StagePlan
-from flows.process import DEFAULT_GRACE_S, Processes
+from flows.process import DEFAULT_GRACE_S, Processes, Stopped
 from flows.resources import Resources, this_machine
 from flows.runs.active_run import ActiveRun, finish_run
 from flows.runs.job import Result
@@ -79,15 +79,18 @@ def pipeline(
         state: State[None] = Cancelled(message=f"ended by a signal{resume_hint}")
         try:
             processes = Processes(keep_open=prepared.held)
-            run = _run(prepared, processes, stack.enter_context(_open_executor(prepared, processes, executor)))
             if _is_stopped(active):  # by `genai runs stop`, while Prefect was loading
-                run.processes.stop()
-            with when_cancelled(run.processes.stop, lambda: asked_to_end.is_set() or _is_stopped(active)):
+                processes.stop()
+            with when_cancelled(processes.stop, lambda: asked_to_end.is_set() or _is_stopped(active)):
+                # It may wait for minutes, for a server that is away.
+                run = _run(prepared, processes, stack.enter_context(_open_executor(prepared, processes, executor)))
                 states = _run_all(prepared.run_plan.graph, prepared.run_plan.plan, run)
-            if run.processes.stopping:
+            if processes.stopping:
                 state = Cancelled(message=f"stopped on request{resume_hint}")
             else:
                 state = _summary(prepared.run_plan.graph, states)
+        except Stopped:  # before the executor was open
+            state = Cancelled(message=f"stopped on request{resume_hint}")
         except Exception as error:
             state = Failed(message=f"{type(error).__name__}: {error}")
             raise
@@ -153,7 +156,10 @@ def _lacks_sources(prepared: PreparedRun) -> bool:
 
 @contextmanager
 def _open_executor(prepared: PreparedRun, processes: Processes, chosen: str | None) -> Iterator[Executor | None]:
-    """The executor of the run's stages; None if nothing runs. Raises ConfigError, GitError or MachineError."""
+    """The executor of the run's stages; None if nothing runs.
+
+    Raises ConfigError, GitError, RunError, MachineError, ServerAway or Stopped.
+    """
     active, snapshot = prepared.active, prepared.run_plan.snapshot
     if active is None or snapshot is None:
         yield None

@@ -11,6 +11,7 @@ import httpx
 from prefect import get_client
 from prefect.client.orchestration import SyncPrefectClient
 
+from flows.process import Stopped
 from flows.redact import redacted, without_secrets
 from genai_core import GenaiError
 
@@ -23,7 +24,7 @@ _UNAVAILABLE = (502, 503, 504)  # SQLite is busy, or a proxy has no server
 
 
 class ServerAway(GenaiError):
-    """The Prefect server did not answer for AWAY_S; the message is one line."""
+    """The Prefect server was away for AWAY_S, or too busy for BUSY_S; the message is one line."""
 
 
 def reach(client: SyncPrefectClient, say: Callable[[str], None], is_over: Callable[[], bool]) -> None:
@@ -50,20 +51,23 @@ def answered(
     """What the server answers to a question that may be asked twice; asked again while the server is away.
 
     For what a run needs before its first stage, when nothing is lost by waiting. The others as in `reach`. Raises
-    ServerAway, and what `ask` raises when `is_over` is true.
+    ServerAway, Stopped if there is no answer and `is_over` is true, and what else `ask` raises.
     """
     deadline = time.monotonic() + BUSY_S
     while True:
         try:
             return ask()
         except Exception as error:
-            if not is_no_answer(error) or is_over():
+            if not is_no_answer(error):
                 raise
+            if is_over():
+                raise Stopped("stopped on request") from None
             if time.monotonic() > deadline:
                 raise ServerAway(
                     f"the Prefect server does not answer ({redacted(str(error))}); resume the run"
                 ) from None
         reach(client, say, is_over)
+        time.sleep(POLL_S)  # it may answer when asked for its health, and still be too busy
 
 
 def begun(flow: Callable[[], Answer], has_begun: Callable[[], bool], say: Callable[[str], None]) -> Answer:

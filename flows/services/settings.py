@@ -141,7 +141,12 @@ def _custom_headers() -> tuple[tuple[str, str], ...]:
     for name, value in found.items():
         if not _HEADER_NAME.fullmatch(name) or not _HEADER_VALUE.fullmatch(value):
             raise SettingsError(f"{HEADERS}: the header {name!r} has characters that HTTP cannot send")
-    return tuple((name, value) for name, value in found.items() if name.lower() not in _OF_THE_CLIENT)
+    return sent_headers(found)
+
+
+def sent_headers(custom: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+    """The (name, value) of those of the user's headers that are sent."""
+    return tuple((name, value) for name, value in custom.items() if name.lower() not in _OF_THE_CLIENT)
 
 
 def _server_of(url: str) -> tuple[str, str | None, int | None]:

@@ -8,7 +8,7 @@ taken but not started sends no heartbeat, and would stay "Pending".
 from typing import Any
 
 from flows.services.api import Api, ApiError
-from flows.services.settings import Credentials
+from flows.services.settings import Credentials, sent_headers
 
 HEARTBEAT_S = 30  # the minimum that Prefect accepts
 # Three heartbeats: one may be late, or lost while the server restarts.
@@ -50,7 +50,7 @@ def deploy_automations() -> dict[str, str]:
         return {}
     auth, key = (secret.get_secret_value() if secret else None for secret in (known.auth_string, known.key))
     try:
-        headers = tuple(settings.client.custom_headers.items())
+        headers = sent_headers(settings.client.custom_headers)
         ensure_automations(Api(known.url.rstrip("/"), Credentials(auth, key, headers)))
     except ApiError as error:
         print(f"zombie runs will not be marked as crashed, because the automations could not be created: {error}")

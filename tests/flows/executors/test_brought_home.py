@@ -7,8 +7,9 @@ import pytest
 from prefect import get_client
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
+from flows.data.objects import UnreachableError
 from flows.executors.brought_home import open_home_executor
-from flows.executors.checkpoints import CHECKPOINTS
+from flows.executors.checkpoints import CHECKPOINTS, RemoteCheckpoints
 from flows.executors.executor import Listener
 from flows.graph import StageNode
 from flows.process import Processes
@@ -66,9 +67,19 @@ def test_it_uses_their_results_and_cleans_up_after_them(
                 sent.write_text("weights")
                 result = executor.execute(node_of(place, stage), job, Heard())
                 assert result.entry == (outcome.entry if stage == "prepare" else {})
+
+            def away(_: RemoteCheckpoints) -> None:
+                asked.append(1)
+                raise UnreachableError("away")
+
+            asked, heard = list[int](), Heard()
+            with monkeypatch.context() as patch:
+                patch.setattr(RemoteCheckpoints, "delete", away)
+                executor.execute(node_of(place, "train@gan"), job, heard)  # its result does not wait for a deletion
+            assert (asked, heard.lines) == ([1], [])
             again.active.recorder.set(state="completed")
-    assert here.stages == ["train@gan"]
-    assert here.checkpoints == [Path("one/step-7")]
+    assert here.stages == ["train@gan"] * 2
+    assert here.checkpoints == [Path("one/step-7")] * 2
     assert shell(bare, f"git for-each-ref {REFS}") == ""
     assert not [path for path in store.rglob("*") if path.is_file()]
 

@@ -57,6 +57,25 @@ def test_the_last_two_are_at_the_remote_and_elsewhere(
     assert there(store) == []
 
 
+def test_only_what_is_newer_than_here_is_fetched(folder: Path, checkpoints: RemoteCheckpoints) -> None:
+    def name(number: int) -> str:
+        return f"step-{100 - number:012}-save-{number:09}-{'a' * 64}.pt"  # a rollback lowers the step
+
+    run = folder / "train-0123"
+    run.mkdir(parents=True)
+    (run / name(3)).write_text("of another machine")
+    checkpoints.send()
+    (run / name(3)).unlink()
+    for number in (4, 5):
+        (run / name(number)).write_text("of this one, which has pruned that")
+    assert checkpoints.fetch() == 0
+    (run / name(4)).unlink()
+    (run / name(5)).unlink()
+    (run / name(2)).write_text("older")
+    assert checkpoints.fetch() == 1
+    assert (run / name(3)).read_text() == "of another machine"
+
+
 def test_they_are_sent_while_a_training_runs_and_when_it_is_interrupted(
     fresh: Path, folder: Path, checkpoints: RemoteCheckpoints
 ) -> None:

@@ -1,11 +1,16 @@
 """Which workers of a Dask cluster have room, by the keys of the tasks that they have."""
 
+import asyncio
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from distributed import Client, LocalCluster
 
-from flows.executors.dask_load import OwnTasks, has_room, key_of_task
+from flows.executors import dask_load
+from flows.executors.dask_engine import DaskEngine
+from flows.executors.dask_load import OwnTasks, has_room, key_of_task, workers_of
+from flows.executors.engine import EngineAway
 
 WORKER = {"cores": 2.0, "memory_gb": 8.0, "gpus": 1.0, "cellar": 1.0}
 ONE = key_of_task("genai-run-train@gan-1-ab", {"cores": 1.0, "memory_gb": 1.5})
@@ -41,13 +46,10 @@ class Scheduler:
             name: {"status": "running", "resources": {"cores": 1.0}, "nthreads": 1} for name in ("a", "b")
         }
         self.tasks: dict[str, list[object]] = {"a": [], "b": []}
-        self.scheduler, self.identity = self, {"workers": self.workers}
+        self.scheduler, self.identity, self.processing = self, {"workers": self.workers}, self.tasks
 
     def sync(self, answer: Any, **_arguments: Any) -> Any:
         return answer
-
-    def processing(self) -> dict[str, list[object]]:
-        return self.tasks
 
 
 def test_a_coordinator_knows_its_own_tasks_earlier_than_the_scheduler() -> None:
@@ -73,3 +75,25 @@ def test_a_task_whose_worker_died_as_it_began_waits_in_vain(state: str, begun: b
     task: Any = SimpleNamespace(key="genai-x?", workers=("a",))
     assert OwnTasks(client).begun(task) is begun
     assert OwnTasks(client).begun(SimpleNamespace(key="genai-y?", workers=()))  # it was free for any worker
+
+
+def test_a_scheduler_that_is_stuck_holds_up_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is connected, but has no time for an answer: the client of Dask would wait for ever."""
+    monkeypatch.setattr(dask_load, "ANSWER_S", 0.1)
+    with (
+        LocalCluster(n_workers=0, dashboard_address=None, host="127.0.0.1") as cluster,
+        Client(cluster, set_as_default=False) as client,
+    ):
+        assert workers_of(client) == {}
+
+        async def stuck(**_: Any) -> None:
+            await asyncio.sleep(60.0)
+
+        for name in ("identity", "processing"):
+            with monkeypatch.context() as patch:
+                patch.setitem(cluster.scheduler.handlers, name, stuck)
+                with pytest.raises(TimeoutError, match=r"no answer in 0\.1 s"):
+                    OwnTasks(client).with_room(["a"], {})
+                if name == "identity":
+                    with pytest.raises(EngineAway, match=r"the Dask scheduler does not answer: no answer in 0\.1 s"):
+                        DaskEngine(client, "").offers()

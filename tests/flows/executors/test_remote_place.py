@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from flows.data.objects import RemoteError, UnreachableError
+from flows.data.outputs import StoredOutput
 from flows.executors.checkpoints import RemoteCheckpoints
 from flows.executors.dispatch import Dispatch, published_snapshot
 from flows.executors.executor import CommandFailed, JobFailed
@@ -222,6 +223,15 @@ def test_a_run_needs_a_git_remote(fresh: Path) -> None:
         published_snapshot(fresh, "one", "HEAD"),
     ):
         pass
+
+
+def test_an_input_whose_size_cannot_be_read_is_no_reason_to_fail(fresh: Path, place: Place, dispatch: Dispatch) -> None:
+    listing = StoredOutput("data", "0123456789abcdef0123456789abcdef.dir", None, ("a",))
+    assert dispatch.size_of(listing) == 0
+    (fresh / ".dvc/cache/files/md5" / listing.oid[:2] / listing.oid[2:]).mkdir(parents=True)
+    with pytest.raises(RemoteError):
+        place.size_of(listing)
+    assert dispatch.size_of(listing) == 0
 
 
 def test_edited_code_reaches_the_other_machine(fresh: Path, bare: Path) -> None:

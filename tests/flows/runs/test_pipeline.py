@@ -2,14 +2,20 @@
 
 import re
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import pytest
+from prefect.settings import PREFECT_API_URL, temporary_settings
 from ruamel.yaml import YAML
 
 from flows.plan import plan_of
-from flows.runs.record import read_runs
+from flows.process import Processes, Stopped
+from flows.runs.pipeline import pipeline
+from flows.runs.prepared_run import PreparedRun
+from flows.runs.record import STOP, read_runs
 from genai_core.config import MACHINE_FAULT, NEEDS_MANUAL_ACTION
 from tests.flows.conftest import (
     DVC_WARNS,
@@ -263,6 +269,28 @@ def assert_nothing_left_running(workspace: Path) -> None:
 
 
 @pytest.mark.long
+@DVC_WARNS
+def test_a_stop_is_heard_while_the_executor_opens(fresh: Path, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may wait for a server that is away."""
+
+    @contextmanager
+    def opening(prepared: PreparedRun, processes: Processes, _: str | None) -> Iterator[None]:
+        assert prepared.active is not None
+        (prepared.active.recorder.folder / STOP).touch()
+        wait_for(lambda: processes.stopping, 10.0)
+        raise Stopped("stopped on request")
+        yield
+
+    monkeypatch.setattr("flows.runs.pipeline._open_executor", opening)
+    # Its thread does not have the settings of this test, and would start a server.
+    monkeypatch.setattr("flows.cancelled.get_client", lambda **_: nullcontext())
+    with temporary_settings({PREFECT_API_URL: server.url}):
+        state = pipeline(str(fresh), return_state=True)
+    assert (state.name, (state.message or "").partition(";")[0]) == ("Cancelled", "stopped on request")
+    (record,) = read_runs(fresh)
+    assert record.state == "stopped"
+
+
 def test_two_simultaneous_runs_of_one_workspace(fresh: Path, server: Server) -> None:
     """Both have the same jobs: the first does them, the second waits and restores the results."""
     go = fresh.parent / "go"

@@ -10,6 +10,7 @@ import pytest
 from prefect import get_client
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
+from flows.process import Stopped
 from flows.runs import server_away
 from flows.runs.server_away import ServerAway, answered, begun, is_no_answer, reach
 
@@ -120,8 +121,27 @@ def test_a_question_is_asked_again_while_the_server_is_too_busy(back: threading.
         with pytest.raises(ZeroDivisionError):
             answered(lambda: 1 // 0, client, print, lambda: False)
         asked.clear()
-        with pytest.raises(httpx.HTTPStatusError):  # the run was stopped
+        with pytest.raises(Stopped):
             answered(ask, client, print, lambda: True)
+
+
+def test_a_server_that_stays_too_busy_is_asked_with_pauses(
+    back: threading.Event, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    back.set()
+    monkeypatch.setattr(server_away, "BUSY_S", 0.5)
+    asked, request = list[int](), httpx.Request("POST", "http://127.0.0.1:4200/api/deployments/")
+
+    def ask() -> None:
+        asked.append(1)
+        raise httpx.HTTPStatusError("busy", request=request, response=httpx.Response(504, request=request))
+
+    with (
+        get_client(sync_client=True) as client,
+        pytest.raises(ServerAway, match=r"the Prefect server does not answer \(busy\); resume the run"),
+    ):
+        answered(ask, client, print, lambda: False)
+    assert 2 <= len(asked) <= 0.5 / server_away.POLL_S + 2
 
 
 def test_a_server_that_stays_away_is_an_error_that_says_where(port: int, monkeypatch: pytest.MonkeyPatch) -> None:

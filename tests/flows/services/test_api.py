@@ -108,6 +108,21 @@ def test_proxy_of_the_environment(variable: str, monkeypatch: pytest.MonkeyPatch
             Api("http://office.invalid/api").get("health")
 
 
+@pytest.mark.parametrize(("scheme", "host"), [("socks5", "127.0.0.1"), ("http", "127.0.0.1"), ("http", "localhost")])
+def test_a_proxy_for_all_is_not_for_this_machine_nor_of_another_kind(
+    scheme: str, host: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("http_proxy", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+    with site() as proxy, site(body=b"true") as server:
+        monkeypatch.setenv("ALL_PROXY", f"{scheme}://127.0.0.1:{proxy.port}")
+        assert Api(f"http://{host}:{server.port}/api").get("health") is True
+    assert proxy.got == []
+    with pytest.raises(ApiError, match=r"not known|resolution" if scheme == "socks5" else "refused|no answer|reset"):
+        Api("http://office.invalid/api").get("health")
+
+
 def test_server_that_is_not_prefects_gives_a_message_of_one_line() -> None:
     with site(body=b"<html>") as server, pytest.raises(ApiError, match="the answer is not JSON") as error:
         ask(server)
