@@ -50,7 +50,7 @@ WITH_JSON = {
     "data verify",
 }
 RUN_KEYS = ["run", "state", "snapshot", "stages", "figures", "report"]
-STAGE_KEYS = {"outcome", "began", "seconds", "left", "machine"}
+STAGE_KEYS = {"outcome", "began", "seconds", "left", "machine", "not_executed"}
 
 
 def commands(group: click.Group, above: str = "") -> Iterator[tuple[str, click.Command]]:

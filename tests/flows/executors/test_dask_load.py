@@ -81,7 +81,7 @@ def test_a_scheduler_that_is_stuck_holds_up_nobody(monkeypatch: pytest.MonkeyPat
     """It is connected, but has no time for an answer: the client of Dask would wait for ever."""
     monkeypatch.setattr(dask_load, "ANSWER_S", 0.1)
     with (
-        LocalCluster(n_workers=0, dashboard_address=None, host="127.0.0.1") as cluster,
+        LocalCluster(n_workers=0, dashboard_address="127.0.0.1:0", host="127.0.0.1") as cluster,
         Client(cluster, set_as_default=False) as client,
     ):
         assert workers_of(client) == {}
