@@ -43,6 +43,8 @@ SLOW = (
     "flows/runs/test_kills.py",
     "flows/runs/test_pipeline.py",
     "flows/runs/test_place.py",
+    "flows/runs/test_side_by_side.py",
+    "flows/runs/test_stopped_runs.py",
     "flows/runs/test_active_run.py",
     "flows/runs/test_takeover.py",
     "flows/runs/test_terminal.py",

@@ -1,36 +1,15 @@
-"""The flow on toy workspaces with a real Prefect server: execution, reports, failures, and resuming."""
+"""The flow on toy workspaces with a real Prefect server: execution, reports, failures, and going on after them."""
 
 import re
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
-import pytest
-from prefect.settings import PREFECT_API_URL, temporary_settings
-from ruamel.yaml import YAML
-
 from flows.plan import plan_of
-from flows.process import Processes, Stopped
-from flows.runs.pipeline import pipeline
-from flows.runs.prepared_run import PreparedRun
-from flows.runs.record import STOP, read_runs
+from flows.runs.record import read_runs
 from genai_core.config import MACHINE_FAULT, NEEDS_MANUAL_ACTION
-from tests.flows.conftest import (
-    DVC_WARNS,
-    Server,
-    diary,
-    edit,
-    ended,
-    genai,
-    parameter,
-    processes_in,
-    set_parameter,
-    shell,
-    started_genai,
-    wait_for,
-)
+from tests.flows.conftest import DVC_WARNS, Server, diary, edit, genai, parameter, processes_in, set_parameter, shell
+from tests.flows.runs.places import locked
 
 CACHED = dict.fromkeys(("data/raw.dvc", "prepare", "train@diffusion", "train@gan", "select"), "Cached")
 
@@ -39,11 +18,6 @@ def upstream_of(task_run: dict[str, Any], task_runs: dict[str, Any]) -> set[str]
     """The upstream task runs of a task run, as shown on Prefect's pages."""
     names = {run["id"]: name for name, run in task_runs.items()}
     return {names[item["id"]] for items in task_run["task_inputs"].values() for item in items if "id" in item}
-
-
-def lock_of(workspace: Path) -> Any:
-    """Contents of dvc.lock; their order is that in which stages ended."""
-    return YAML(typ="safe").load(workspace / "dvc.lock")
 
 
 def span(workspace: Path, stage: str) -> tuple[float, float]:
@@ -75,7 +49,7 @@ def test_a_run_and_a_second_one(fresh: Path, done: Path, server: Server) -> None
     ]
 
     # dvc.lock and files equal those of `dvc repro`.
-    assert lock_of(fresh) == lock_of(done)
+    assert locked(fresh) == locked(done)
     assert shell(fresh, "dvc status").strip() == "Data and pipelines are up to date."
 
     # Branches run in parallel, after their upstream stages.
@@ -147,10 +121,10 @@ def test_a_frozen_stage_and_a_pipeline_in_a_subfolder(done: Path, server: Server
         "    deps: [../out/selected]\n    outs: [last]\n"
     )
     set_parameter(done, "data.image_size", 8)
-    before = lock_of(done)["stages"]
+    before = locked(done)
     answer = genai(done, "run", api_url=server.url)
     assert answer.returncode == 0, answer.stdout + answer.stderr
-    after = lock_of(done)["stages"]
+    after = locked(done)
     changed = [name for name in before if before[name] != after[name]]
     assert changed == ["prepare", "select"]  # the frozen stage is kept, and nothing is reported as missing
     assert "only in DVC's cache" not in answer.stdout + answer.stderr
@@ -213,118 +187,6 @@ def test_failing_stages(fresh: Path, server: Server) -> None:
     assert answer.returncode == 0, answer.stdout + answer.stderr
     assert answer.stdout.splitlines()[0] == "8 stages: 4 to run, 4 to keep"
     assert len(diary(fresh, "train@diffusion")) == 1
-
-
-def assert_nothing_left(workspace: Path) -> None:
-    """No process, no output of the interrupted stage, no lock."""
-    wait_for(lambda: not processes_in(workspace))
-    assert not (workspace / "out" / "train" / "gan").exists()
-
-
-@pytest.mark.long
-def test_interrupted_runs(fresh: Path, done: Path, server: Server) -> None:
-    """Ctrl-C, SIGTERM, Prefect's cancel, kill -9, one after the other in one workspace; the next run always starts."""
-    toy = {"train@gan": {"seconds": 60.0, "child": True}}
-
-    def busy(times: int) -> bool:
-        recorded = "train@diffusion" in (fresh / "dvc.lock").read_text() if (fresh / "dvc.lock").exists() else False
-        return len(diary(fresh, "train@gan")) == times and recorded
-
-    for times, (signal_name, status) in enumerate([("INT", 130), ("TERM", 143)], start=1):
-        with started_genai(fresh, "run", api_url=server.url, toy=toy) as process:
-            wait_for(lambda times=times: busy(times))
-            shell(fresh, f"kill -{signal_name} {process.pid}")
-            assert ended(process)[0] == status
-            assert_nothing_left(fresh)
-
-    with started_genai(fresh, "run", api_url=server.url, toy=toy) as process:
-        wait_for(lambda: busy(3))
-        flow_run = server.flow_runs(fresh)[-1]
-        server.post(f"flow_runs/{flow_run['id']}/set_state", state={"type": "CANCELLING", "name": "Cancelling"})
-        status, output = ended(process)
-        assert status == 130, output
-        assert "stopped on request" in output
-        assert_nothing_left(fresh)
-
-    toy["train@gan"]["saves"] = 3.0
-    with started_genai(fresh, "run", api_url=server.url, toy=toy) as process:
-        wait_for(lambda: busy(4))
-        process.kill()
-        # At once, while the killed run's stage may still be saving.
-        answer = genai(fresh, "run", api_url=server.url)
-    assert answer.returncode == 0, answer.stdout + answer.stderr
-    assert_nothing_left_running(fresh)
-    assert lock_of(fresh) == lock_of(done)
-    assert len(diary(fresh, "train@diffusion")) == 1
-
-    states = [run["state"]["type"] for run in server.flow_runs(fresh)]
-    assert states[0] == "CANCELLED"
-    assert states[1] in ("CANCELLED", "CRASHED")
-    assert states[2] == "CANCELLED"
-    assert states[4] == "COMPLETED"
-
-
-def assert_nothing_left_running(workspace: Path) -> None:
-    wait_for(lambda: not processes_in(workspace))
-
-
-@pytest.mark.long
-@DVC_WARNS
-def test_a_stop_is_heard_while_the_executor_opens(fresh: Path, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It may wait for a server that is away."""
-
-    @contextmanager
-    def opening(prepared: PreparedRun, processes: Processes, _: str | None) -> Iterator[None]:
-        assert prepared.active is not None
-        (prepared.active.recorder.folder / STOP).touch()
-        wait_for(lambda: processes.stopping, 10.0)
-        raise Stopped("stopped on request")
-        yield
-
-    monkeypatch.setattr("flows.runs.pipeline._open_executor", opening)
-    # Its thread does not have the settings of this test, and would start a server.
-    monkeypatch.setattr("flows.cancelled.get_client", lambda **_: nullcontext())
-    with temporary_settings({PREFECT_API_URL: server.url}):
-        state = pipeline(str(fresh), return_state=True)
-    assert (state.name, (state.message or "").partition(";")[0]) == ("Cancelled", "stopped on request")
-    (record,) = read_runs(fresh)
-    assert record.state == "stopped"
-
-
-def test_two_simultaneous_runs_of_one_workspace(fresh: Path, server: Server) -> None:
-    """Both have the same jobs: the first does them, the second waits and restores the results."""
-    go = fresh.parent / "go"
-    toy = {"train@gan": {"until": str(go)}}
-    with started_genai(fresh, "run", api_url=server.url, toy=toy) as first:
-        wait_for(lambda: diary(fresh, "train@gan"))
-        with started_genai(fresh, "run", api_url=server.url, toy=toy) as second:
-            wait_for(lambda: len(list(fresh.glob(".genai/runs/*/logs/train@gan.log"))) == 2)
-            go.touch()
-            (status, output), (other_status, other_output) = ended(first, 60.0), ended(second, 60.0)
-    assert status == other_status == 0, output + other_output
-    by_age = [line.split()[0] for line in genai(fresh, "runs").stdout.splitlines()[1:]]
-    waits = f"waits for run {by_age[0]}, which is doing the same"
-    assert f"train@gan       {waits}" in other_output.splitlines()
-    assert genai(fresh, "logs", "train@gan", "--run", by_age[1]).stdout.splitlines() == [waits]
-    assert "waits for run" not in output
-    assert re.search(r"train@gan +(✓ restored in|· kept)", other_output)
-    assert {len(diary(fresh, stage)) for stage in ("prepare", "train@gan", "train@diffusion", "select")} == {1}
-
-
-@pytest.mark.long
-def test_two_simultaneous_temporary_servers(fresh: Path, done: Path, tmp_path: Path) -> None:
-    """Without a configured server a run works the same, leaves no server behind, and does not disturb another's."""
-    home = str(tmp_path / "prefect")
-    edit(done / "dvc.yaml", "python work.py out/train", "python -u work.py out/train")
-    with started_genai(fresh, "run", PREFECT_HOME=home) as other:
-        answer = genai(done, "run", PREFECT_HOME=home)
-        status, output = ended(other, 60.0)
-    assert answer.returncode == 0, answer.stdout + answer.stderr
-    assert answer.stdout.splitlines()[0] == "5 stages: 1 to run, 4 to keep"
-    assert re.search(r"select +✓ ran in", answer.stdout)
-    assert answer.stderr == ""
-    assert status == 0, output
-    assert processes_in(done) == processes_in(fresh) == processes_in(tmp_path) == []
 
 
 def test_nothing_to_do_starts_no_server(done: Path, tmp_path: Path) -> None:
