@@ -78,6 +78,14 @@ def test_contents_of_config_json(folder):
     assert "sampling" not in recipe_values(description.config)
 
 
+def test_a_model_of_before_muon_was_trained_without(folder):
+    values = json.loads((folder / CONFIG_FILE).read_text())
+    assert values["training"].pop("muon") is False
+    (folder / CONFIG_FILE).write_text(json.dumps(values))
+    assert read_config(folder).config == RECIPES["gan"]()
+    assert load_model(folder).family == "gan"
+
+
 def test_equal_models_make_equal_bytes(tmp_path):
     for name in ("one", "two"):
         saved(tmp_path / name)
