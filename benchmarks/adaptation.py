@@ -1,6 +1,6 @@
 """Two classes arrive: a diffusion model is fine-tuned, against one that is trained from scratch on all ten.
 
-    python -m benchmarks.adaptation --out FOLDER [--turn 80] [--only NAME ...]
+    python -m benchmarks.adaptation --out FOLDER [--muon] [--turn 80] [--only NAME ...]
 
 Fashion-MNIST at 16x16 (padded to 32x32, means of 2x2). `base` is trained without the sandals and the bags, `scratch` on
 all ten classes; the others continue `base`. Each draws the same seeds and labels, and one classifier measures them all:
@@ -144,6 +144,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data", help="the folder of real data")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--turn", type=float, default=float("inf"), help="seconds of this call")
+    parser.add_argument("--muon", action="store_true", help="train all with Muon instead of AdamW")
     parser.add_argument("--only", nargs="*", choices=ROWS, default=list(ROWS))
     parser.add_argument("--samples", type=int, default=3_000)
     parser.add_argument("--threads", type=int, default=1)
@@ -158,7 +159,7 @@ def main() -> None:
             continue
         folder.mkdir(parents=True, exist_ok=True)
         try:
-            make(name, folder, arguments.out / "base", whole, old, lambda: time.monotonic() > ends)
+            make(name, folder, arguments.out / "base", whole, old, arguments.muon, lambda: time.monotonic() > ends)
         except TrainingStoppedError as stopped:
             print(f"{name}: {stopped}", flush=True)
             sys.exit(MORE_TO_DO)
@@ -190,11 +191,13 @@ def datasets(out: Path, data: Path) -> tuple[Dataset, Dataset]:
     return found[0], found[1]
 
 
-def make(name: str, folder: Path, base: Path, whole: Dataset, old: Dataset, stop_requested: Callable[[], bool]) -> None:
+def make(
+    name: str, folder: Path, base: Path, whole: Dataset, old: Dataset, muon: bool, stop_requested: Callable[[], bool]
+) -> None:
     """Train the row's model, or go on, and save it in `folder`. Raises TrainingStoppedError."""
     if (folder / "config.json").is_file():
         return
-    config, tuning = recipe(), ROWS[name]
+    config, tuning = recipe(muon), ROWS[name]
     dataset = old if name == "base" else whole
     shape = ImageShape(ImageSize.square(SIZE), 1, tuple(dataset.info.classes))
     torch.manual_seed(0)
@@ -253,11 +256,11 @@ def randomise(model: GenerativeModel) -> None:
             weight[CLASSES.index(name)] = torch.randn(weight.shape[1], generator=torch.Generator().manual_seed(1))
 
 
-def recipe() -> Any:
+def recipe(muon: bool) -> Any:
     """The race's diffusion recipe, smaller; its sampling levels are for images of twice the side."""
     values = YAML(typ="safe").load(ROOT / "benchmarks" / "fashion_mnist.yaml")["diffusion"]
     values["network"]["width"] = 32
-    values["training"]["muon"] = False  # as with the figures so far
+    values["training"]["muon"] = muon
     values["sampling"]["noise_levels"] = [level / 2 for level in values["sampling"]["noise_levels"]]
     values["sampling"].update(sigma_min=0.02, sigma_max=63.0)
     return TypeAdapter(ModelConfig).validate_python(values)
@@ -273,7 +276,7 @@ def measure(folder: Path, samples: int, judge: Judge) -> dict[str, Any]:
     place = torch.arange(len(labels)) // len(names)
     numbers = torch.tensor([CLASSES.index(name) for name in names])[labels]
     seeds = image_seeds(1, 10_000) + numbers * per_class + place
-    images = sample_images(model, labels, seeds, recipe().sampling, 250)
+    images = sample_images(model, labels, seeds, recipe(False).sampling, 250)
     save_png(folder / "samples.png", class_grid(images, labels.numpy(), names))
     return judge.measure(images, numbers.numpy())
 

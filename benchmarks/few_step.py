@@ -1,7 +1,7 @@
 """A diffusion model, and the few-step model made from it, measured alike.
 
     OMP_WAIT_POLICY=passive python -m benchmarks.few_step --out FOLDER [--images 200000] [--width 32] [--whole]
-        [--steps 2] [--pairs 8000] [--share 0.3] [--samples 2000] [--turn 90]
+        [--steps 2] [--pairs 8000] [--share 0.3] [--samples 2000] [--muon] [--turn 90]
 
 Fashion-MNIST, padded to 32x32 and halved to 16x16; --whole: not halved. The teacher is trained by the race's recipe
 (fashion_mnist.yaml) with another width and number of images. The few-step model sees --share of the teacher's images.
@@ -68,6 +68,7 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=8_000)
     parser.add_argument("--share", type=float, default=0.3, help="of the teacher's images that the student sees")
     parser.add_argument("--samples", type=int, default=2_000)
+    parser.add_argument("--muon", action="store_true", help="train both with Muon instead of AdamW")
     parser.add_argument("--turn", type=float)
     parser.add_argument("--threads", type=int, default=1)
     arguments = parser.parse_args()
@@ -135,7 +136,7 @@ def images_of(out: Path, data: Path, *, halved: bool) -> Dataset:
 def teacher_recipe(arguments: argparse.Namespace) -> Any:
     values = YAML(typ="safe").load(ROOT / "benchmarks" / "fashion_mnist.yaml")["diffusion"]
     values["network"]["width"] = arguments.width
-    values["training"]["muon"] = False  # as with the figures so far
+    values["training"]["muon"] = arguments.muon
     values["training"]["total_images"] = arguments.images
     return TypeAdapter(ModelConfig).validate_python(values)
 

@@ -33,7 +33,7 @@ class OwnTasks:
             self._expected[key] = workers, time.monotonic() + seconds
 
     def begun(self, task: "Task") -> bool:
-        """A task has begun: any other worker may have it now. Raises what the client raises.
+        """A task has begun: any other worker may have it now. Raises TimeoutError and what the client raises.
 
         False: its worker has died meanwhile, so that it waits for a worker that will not come back.
         """
@@ -41,10 +41,10 @@ class OwnTasks:
             self._expected.pop(task.key, None)
         if not task.workers:
             return True
-        client, scheduler = self._client, self._client.scheduler
+        scheduler = self._client.scheduler
         assert scheduler is not None
-        client.sync(scheduler.set_restrictions, worker={task.key: None})
-        return bool(client.sync(scheduler.get_task_status, keys=[task.key])[task.key] != "no-worker")
+        _asked(self._client, scheduler.set_restrictions, worker={task.key: None})
+        return bool(_asked(self._client, scheduler.get_task_status, keys=[task.key])[task.key] != "no-worker")
 
     def over(self, key: str) -> None:
         """A task had its outcome. It is at its worker until its process has ended, which is not worth a transfer."""

@@ -97,3 +97,9 @@ def test_a_scheduler_that_is_stuck_holds_up_nobody(monkeypatch: pytest.MonkeyPat
                 if name == "identity":
                     with pytest.raises(EngineAway, match=r"the Dask scheduler does not answer: no answer in 0\.1 s"):
                         DaskEngine(client, "").offers()
+        task: Any = SimpleNamespace(key="genai-x?", workers=("a",))
+        for name in ("set_restrictions", "get_task_status"):
+            with monkeypatch.context() as patch:
+                patch.setitem(cluster.scheduler.handlers, name, stuck)
+                with pytest.raises(TimeoutError, match=r"no answer in 0\.1 s"):
+                    OwnTasks(client).begun(task)
