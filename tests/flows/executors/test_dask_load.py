@@ -1,6 +1,7 @@
 """Which workers of a Dask cluster have room, by the keys of the tasks that they have."""
 
 import asyncio
+import time
 from types import SimpleNamespace
 from typing import Any
 
@@ -97,7 +98,10 @@ def test_a_scheduler_that_is_stuck_holds_up_nobody(monkeypatch: pytest.MonkeyPat
                 if name == "identity":
                     with pytest.raises(EngineAway, match=r"the Dask scheduler does not answer: no answer in 0\.1 s"):
                         DaskEngine(client, "").offers()
-        task: Any = SimpleNamespace(key="genai-x?", workers=("a",))
+        waiting = client.submit(int, key="genai-x?", workers=["tcp://127.0.0.1:1"])
+        task: Any = SimpleNamespace(key=waiting.key, workers=("tcp://127.0.0.1:1",))
+        while waiting.key not in cluster.scheduler.tasks:
+            time.sleep(0.01)
         for name in ("set_restrictions", "get_task_status"):
             with monkeypatch.context() as patch:
                 patch.setitem(cluster.scheduler.handlers, name, stuck)
