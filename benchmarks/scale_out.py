@@ -14,7 +14,8 @@ overhead     seconds per stage beyond those of one machine, in a chain of stages
 sleep        the rate of stages that sleep, on all workers and on one
 worker       a busy worker is killed, again and again; the same hashes
 coordinator  `genai run` is killed, and a clone takes the run over; the same hashes
-nodes        a diffusion model of the digits on one worker and on two together, of a core each: images/s, and losses
+nodes        a diffusion model of the digits on one worker and on two together, of a core each: images/s, and losses;
+             then two at once, one on each
 training     the worker of a small VAE on the digits is killed after its first checkpoint has been sent; the same bytes
 
 Metrics of time (metrics/cost) and the report, which shows them, differ between any two runs and are not compared.
@@ -34,6 +35,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
@@ -113,6 +115,7 @@ class Measurement:
         self._is_toy = arguments.pipeline == "toy"
         self._workers: list[Worker] = []
         self._origin = site.folder / "origin.git"
+        self._numbers = itertools.count()
 
     def start_workers(self) -> None:
         self._workers = [self._start(f"worker-{number}") for number in range(self._arguments.workers)]
@@ -219,25 +222,40 @@ class Measurement:
         self._compare(one, several)
 
     def nodes(self) -> None:
-        """A batch of 512 images, so that a core computes for a while before the machines exchange gradients."""
-        found: list[tuple[float, list[dict[str, str]]]] = []
+        """A batch of 512 images, so that a core computes for a while before the machines exchange gradients.
+
+        Then two trainings at once, one on each: no training on both can be quicker than their rates together.
+        """
+        found = []
         for count in (1, 2):
-            workspace = digits_workspace(self._arguments.checkout, self._site.folder / f"nodes-{count}")
-            # Of no effect, but without it, a worker that has trained the first one would restore that from its cache.
-            watch = {"max_rollbacks": 3 + count, "rollback_rate_factor": 0.5}
-            keep_only(workspace, "diffusion", total_images=self._arguments.images, batch_images=512, watch=watch)
-            set_value(workspace, "compute", "checkpoint_every_s", 1e6)
-            set_value(workspace, "compute", "num_nodes", count)
-            connect(workspace, self._origin)
-            self._run(workspace, "train@diffusion", "--executor", "pool")
-            cost = json.loads((workspace / "metrics/cost/train@diffusion.json").read_text())
-            with (workspace / "plots/trained/diffusion/curves.csv").open() as file:
-                found.append((cost["images_per_second"], list(csv.DictReader(file))))
-            print(f"{count} x 1 core: {cost['images_per_second']:,.0f} images/s", flush=True)
+            found.append(self._train(self._training(f"nodes-{count}", count)))
+            print(f"{count} x 1 core: {found[-1][0]:,.0f} images/s", flush=True)
         (one, alone), (two, together) = found
-        print(f"  {two / one:.2f} times as fast; losses of one machine, of two:")
+        apart = [self._training(f"apart-{number}", 1) for number in range(2)]
+        with ThreadPoolExecutor(2) as threads:
+            limit = sum(rate for rate, _ in threads.map(self._train, apart))
+        print(f"  {two / one:.2f} times as fast; two trainings at once: {limit / one:.2f} times as many images/s")
+        print("  losses of one machine, of two:")
         for mine, others in zip(alone, together, strict=True):
             print(f"  {mine['images']:>8} images: {mine['loss']}, {others['loss']}")
+
+    def _training(self, name: str, machines: int) -> Path:
+        """A workspace with a diffusion model to be trained on so many machines."""
+        workspace = digits_workspace(self._arguments.checkout, self._site.folder / name)
+        # Of no effect, but without it, a worker that has trained another one would restore that from its cache.
+        watch = {"max_rollbacks": 3 + next(self._numbers), "rollback_rate_factor": 0.5}
+        keep_only(workspace, "diffusion", total_images=self._arguments.images, batch_images=512, watch=watch)
+        set_value(workspace, "compute", "checkpoint_every_s", 1e6)
+        set_value(workspace, "compute", "num_nodes", machines)
+        connect(workspace, self._origin)
+        return workspace
+
+    def _train(self, workspace: Path) -> tuple[float, list[dict[str, str]]]:
+        """Images per second, and the losses."""
+        self._run(workspace, "train@diffusion", "--executor", "pool")
+        cost = json.loads((workspace / "metrics/cost/train@diffusion.json").read_text())
+        with (workspace / "plots/trained/diffusion/curves.csv").open() as file:
+            return cost["images_per_second"], list(csv.DictReader(file))
 
     def _pair(self, name: str, test_share: float) -> tuple[Path, Path]:
         """Two equal workspaces, connected to the remotes. test_share: of each part another one, so that all runs."""

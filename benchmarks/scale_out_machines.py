@@ -208,6 +208,7 @@ def connect(workspace: Path, origin: Path, pool: str = POOL) -> None:
     shell(origin.parent, f"git init -q --bare {origin}")
     shell(workspace, f"git remote remove origin; git remote add origin {origin}")
     shell(workspace, f"dvc remote add -q --default store s3://{BUCKET}/{workspace.name}")
+    shell(workspace, "dvc remote modify -q store region us-east-1")  # as docs/machines.md recommends
     set_value(workspace, "compute", "pools", {pool: {"cores": 64, "memory_gb": 64.0, "gpus": 0, "place": None}})
     set_value(workspace, "compute", "accelerator", "cpu")
     shell(workspace, f"git add -A && git commit -q -m connected && git push -q origin HEAD:{workspace.name}")

@@ -227,18 +227,23 @@ class _Loop:
             raise AlarmError(f"stopped after {row['images']:,.0f} images: {alarm}")
 
     def _generate_previews(self, share: float, images: int, follow: Followers, *, last: bool) -> None:
-        """Generate previews from the averaged weights, always from the same seeds."""
+        """Generate previews from the averaged weights, always from the same seeds. The processes divide them."""
         run = self.run
         due = last or previews_due(share) > previews_due(run.previews_share)
         run.previews_share = share
-        if not due or not self.ranks.is_first:
+        if not due:
             return
-        model, classes = run.model, len(run.model.shape.classes)
-        labels = torch.arange(_PREVIEW_IMAGES) % classes if classes else None
-        with self._averaged():
-            drawn = model.sample(labels, torch.arange(_PREVIEW_IMAGES), model.preview_sampling).cpu()
-        run.previews.append((images, drawn))
-        follow.previews(images, drawn.numpy())
+        model, seeds = run.model, torch.arange(_PREVIEW_IMAGES)
+        own, classes = seeds[self.ranks.rank :: self.ranks.count], len(model.shape.classes)
+        previews = torch.zeros(_PREVIEW_IMAGES, *model.shape.chw, dtype=torch.int32)
+        if len(own):
+            with self._averaged():
+                drawn = model.sample(own % classes if classes else None, own, model.preview_sampling)
+            previews[own] = drawn.cpu().int()
+        previews = self.ranks.sum(previews.to(self.device)).cpu().to(torch.uint8)
+        if self.ranks.is_first:
+            run.previews.append((images, previews))
+            follow.previews(images, previews.numpy())
 
     def _evaluate(self, images: int, *, complete: bool) -> None:
         run, config = self.run, self.config.early_stop

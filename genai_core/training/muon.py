@@ -37,7 +37,7 @@ def inner_matrices(model: nn.Module) -> list[Tensor]:
 def orthogonalised(matrices: Tensor, dtype: torch.dtype) -> Tensor:
     """Return matrices (N, rows, columns) with the same singular vectors, and singular values of about 1 (0.7 to 1.2).
 
-    By Newton-Schulz iteration in `dtype`. A matrix of zeros stays so.
+    By Newton-Schulz iteration in `dtype`, which is the result's. A matrix of zeros stays so.
     """
     is_tall = matrices.shape[-2] > matrices.shape[-1]
     x = (matrices.mT if is_tall else matrices).to(dtype)
@@ -45,8 +45,7 @@ def orthogonalised(matrices: Tensor, dtype: torch.dtype) -> Tensor:
     for _ in range(_STEPS):
         gram = x @ x.mT
         x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=_B, alpha=_C), x, beta=_A)
-    result: Tensor = x.mT if is_tall else x
-    return result.to(matrices.dtype)
+    return x.mT if is_tall else x
 
 
 class Muon(AdamW):
@@ -105,12 +104,12 @@ class Muon(AdamW):
         for index, matrix in enumerate(matrices):
             if owners[index] == rank:
                 by_shape[matrix.shape].append(index)
-        updates = [matrix.new_zeros(()).expand(matrix.shape) for matrix in matrices]
+        updates = [matrix.new_empty((), dtype=self._dtype).expand(matrix.shape) for matrix in matrices]
         for same in by_shape.values():  # at once, which is faster
             found = orthogonalised(torch.stack([matrices[index] for index in same]), self._dtype)
             for index, update in zip(same, found, strict=True):
                 updates[index] = update
-        return updates if self._ranks is None else self._ranks.sum_parts(updates)
+        return updates if self._ranks is None else self._ranks.from_owners(updates, owners)
 
     def _momentum(self, parameter: Parameter) -> Tensor:
         state = self.state[parameter]

@@ -79,13 +79,26 @@ class Ranks:
             distributed.all_reduce(values)
         return values
 
-    def sum_parts(self, parts: Sequence[Tensor]) -> list[Tensor]:
-        """Return the sum of each tensor over the processes, in one exchange."""
+    def from_owners(self, tensors: Sequence[Tensor], owners: Sequence[int]) -> list[Tensor]:
+        """Return each tensor as the process that owns it has it, in one exchange.
+
+        owners: their ranks. tensors: of one type; of others' tensors only the shapes count.
+        """
         if self.count == 1:
-            return list(parts)
-        flat = self.sum(torch.cat([part.reshape(-1) for part in parts]))
-        sums = torch.split(flat, [part.numel() for part in parts])
-        return [total.view(part.shape) for total, part in zip(sums, parts, strict=True)]
+            return list(tensors)
+        items: list[list[Tensor]] = [[] for _ in range(self.count)]
+        for tensor, owner in zip(tensors, owners, strict=True):
+            items[owner].append(tensor)
+        sizes = [sum(tensor.numel() for tensor in theirs) for theirs in items]
+        flat = tensors[0].new_empty(self.count, max(sizes))  # a row per process, of equal length
+        own = tensors[0].new_empty(max(sizes))
+        torch.cat([tensor.reshape(-1) for tensor in items[self.rank]], out=own[: sizes[self.rank]])
+        distributed.all_gather(list(flat), own)
+        rows = [
+            iter(torch.split(row[:size], [tensor.numel() for tensor in theirs]))
+            for row, size, theirs in zip(flat, sizes, items, strict=True)
+        ]
+        return [next(rows[owner]).view(tensor.shape) for tensor, owner in zip(tensors, owners, strict=True)]
 
     def sum_gradients(self, parameters: Iterable[Parameter]) -> None:
         """Replace every gradient by its sum over the processes."""

@@ -56,10 +56,10 @@ def gradients(num_nodes):
 
 
 def resumed(folder):
-    """The weights after a training that goes on from the checkpoint in the folder, if there is one."""
+    """The weights after a training that goes on from the checkpoint in the folder, if there is one; its previews."""
     model = model_of("vae")
     result = run(model, folder, num_nodes=2)
-    return model.state_dict(), result.is_first
+    return model.state_dict(), result.is_first, [torch.from_numpy(drawn.images) for drawn in result.snapshots]
 
 
 def with_muon(argument):
@@ -119,11 +119,16 @@ def test_the_gradients_of_two_nodes_are_those_of_one():
 
 def test_a_node_that_sees_no_checkpoint_goes_on_from_that_of_the_first(tmp_path):
     model = model_of("vae")
-    run(model, tmp_path / "whole")
+    alone = run(model, tmp_path / "whole")
     with pytest.raises(TrainingStoppedError):
         run(model_of("vae"), tmp_path / "first", stop_requested=after(4))
-    (first, is_first), (second, is_second) = on_two_nodes(resumed, [tmp_path / "first", tmp_path / "second"])
+    (first, is_first, previews), (second, is_second, _) = on_two_nodes(
+        resumed, [tmp_path / "first", tmp_path / "second"]
+    )
     assert (is_first, is_second) == (True, False)
+    assert len(previews) == len(alone.snapshots)
+    for drawn, expected in zip(previews, alone.snapshots, strict=True):  # half of each by the other node
+        assert np.abs(drawn.numpy().astype(int) - expected.images).max() <= 2
     for name, weight in model.state_dict().items():
         torch.testing.assert_close(first[name], weight, rtol=1e-2, atol=1e-3)
         assert torch.equal(first[name], second[name])
