@@ -19,8 +19,8 @@ from torch.nn import Parameter
 from genai_core.training.fabric import DDPStrategy, Fabric, LightningEnvironment, TorchElasticEnvironment
 from genai_core.training.precision import FabricPrecision
 
-# A process that waits longer considers the others dead. Must exceed the time for previews and evaluations, which the
-# first process makes while the others wait. If the system reports a closed connection (gloo), it ends at once.
+# A process that waits longer considers the others dead. Must exceed the time for evaluations, which the first process
+# makes while the others wait. If the system reports a closed connection (gloo), it ends at once.
 TIMEOUT = timedelta(minutes=20)
 _PIECE_BYTES = 64 * 2**20  # of a state on its way to the others: on a GPU, it has to fit beside the model
 
