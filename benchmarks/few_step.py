@@ -68,7 +68,7 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=8_000)
     parser.add_argument("--share", type=float, default=0.3, help="of the teacher's images that the student sees")
     parser.add_argument("--samples", type=int, default=2_000)
-    parser.add_argument("--muon", action="store_true", help="train both with Muon instead of AdamW")
+    parser.add_argument("--muon", action="store_true", help="train the teacher with Muon instead of AdamW")
     parser.add_argument("--turn", type=float)
     parser.add_argument("--threads", type=int, default=1)
     arguments = parser.parse_args()
