@@ -222,7 +222,7 @@ class Measurement:
         self._compare(one, several)
 
     def nodes(self) -> None:
-        """A batch of 512 images, so that a core computes for a while before the machines exchange gradients.
+        """Large batches, so that a core computes for a while before the machines exchange gradients.
 
         Then two trainings at once, one on each: no training on both can be quicker than their rates together.
         """
@@ -244,7 +244,9 @@ class Measurement:
         workspace = digits_workspace(self._arguments.checkout, self._site.folder / name)
         # Of no effect, but without it, a worker that has trained another one would restore that from its cache.
         watch = {"max_rollbacks": 3 + next(self._numbers), "rollback_rate_factor": 0.5}
-        keep_only(workspace, "diffusion", total_images=self._arguments.images, batch_images=512, watch=watch)
+        keep_only(
+            workspace, "diffusion", total_images=self._arguments.images, batch_images=self._arguments.batch, watch=watch
+        )
         set_value(workspace, "compute", "checkpoint_every_s", 1e6)
         set_value(workspace, "compute", "num_nodes", machines)
         connect(workspace, self._origin)
@@ -307,7 +309,8 @@ def main() -> None:
     parser.add_argument("--sleeps", type=int, default=2, help="sleeping stages per worker")
     parser.add_argument("--sleep-s", type=float, default=60.0, help="seconds that each of them takes")
     parser.add_argument("--seconds", type=float, default=4.0, help="of each training of the toy pipeline")
-    parser.add_argument("--images", type=int, default=40_000, help="of each training of the part nodes")
+    parser.add_argument("--images", type=int, default=120_000, help="of each training of the part nodes")
+    parser.add_argument("--batch", type=int, default=2_048, help="images of each of its steps")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="genai-scale-out-") as name:
