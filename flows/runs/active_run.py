@@ -2,6 +2,7 @@
 
 import os
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -36,6 +37,7 @@ from flows.runs.takeover import fetch_recorded, take_over
 from genai_core.config import PARAMS_FILE, load_config
 
 KEEPER = Path(__file__).with_name("keeper.py")
+PAUSE, MAX_PAUSE_S = 3.0, 10.0  # after results were accepted: a multiple of how long that took
 
 
 @dataclass
@@ -158,16 +160,22 @@ class Acceptance:
         self._thread.join()
 
     def _work(self) -> None:
-        """Accept what has come meanwhile together: the larger the pipeline, the longer it takes to read it."""
-        is_over = False
+        """Accept what has come meanwhile together: the larger the pipeline, the longer it takes to read it.
+
+        With pauses, as what follows the stages needs this process, too: a pipeline of 1,000 is read in a second.
+        """
+        is_over, until = False, 0.0
         while not is_over:
             came = [self._queue.get()]
             with suppress(Empty):
-                while True:
-                    came.append(self._queue.get_nowait())
+                while None not in came:
+                    came.append(self._queue.get(timeout=max(until - time.monotonic(), 0.0)))
             is_over = None in came
             if results := [result for result in came if result is not None]:
+                began = time.monotonic()
                 self._try(results)
+                ended = time.monotonic()
+                until = ended + min(PAUSE * (ended - began), MAX_PAUSE_S)
 
     def _try(self, results: list[Result]) -> None:
         by_stage = {result.job.stage: result for result in results}

@@ -1,6 +1,7 @@
 """The start and the end of a run: its results reach the workspace, and nothing is left of killed runs."""
 
 import shutil
+import time
 from pathlib import Path
 
 import pytest
@@ -149,6 +150,31 @@ def test_acceptance_continues_after_an_error(fresh: Path, tmp_path: Path, monkey
         for stage in ("first", "second"):
             acceptance.offer(Result(Job("run", "commit", stage, {}), {}, ran=True))
         assert acceptance.close() == {"first": "RuntimeError: nobody foresaw it"}
+
+
+def test_results_that_come_after_slow_ones_are_accepted_together(
+    fresh: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To accept results takes long in a large pipeline. The end of a run does not wait for the pause."""
+    accepted: list[list[str]] = []
+
+    def accept(_workspace: Path, _place: Path, pairs: list[tuple[Result, object]]) -> list[Verdict]:
+        time.sleep(0.2)
+        accepted.append([result.job.stage for result, _ in pairs])
+        return [Verdict(result.job.stage, None) for result, _ in pairs]
+
+    monkeypatch.setattr(module, "accept", accept)
+    monkeypatch.setattr(module, "PAUSE", 100.0)
+    with open_place(fresh) as place:
+        acceptance = Acceptance(fresh, place, tmp_path, module.Plan(()))
+        for stage in ("first", "second", "third"):
+            acceptance.offer(Result(Job("run", "commit", stage, {}), {}, ran=True))
+            while not accepted:
+                time.sleep(0.01)
+        began = time.monotonic()
+        assert acceptance.close() == {}
+        assert accepted == [["first"], ["second", "third"]]
+        assert time.monotonic() - began < 5.0
 
 
 def test_files_of_killed_runs_are_removed(fresh: Path) -> None:
