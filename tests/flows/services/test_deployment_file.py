@@ -167,6 +167,14 @@ def test_the_image_has_the_command_and_the_version() -> None:
     assert any("-e /srv/genai" in line for line in lines)
 
 
+def test_a_build_sends_what_the_image_copies_and_no_more() -> None:
+    copied = re.findall(r"^COPY (.+) \S+$", (ROOT / "deployments/Dockerfile").read_text(), re.MULTILINE)
+    lines = [line for line in (ROOT / ".dockerignore").read_text().splitlines() if not line.startswith("#")]
+    assert lines[0] == "*"
+    assert {line.removeprefix("!") for line in lines if line.startswith("!")} == set(" ".join(copied).split())
+    assert "**/__pycache__" in lines, "each run of a test would make another image"
+
+
 def _placeholders(value: Any) -> set[str]:
     if isinstance(value, dict):
         return set().union(*map(_placeholders, value.values())) if value else set()
