@@ -82,6 +82,16 @@ def test_prefect_accepts_the_work_pools_template(name: str) -> None:
     assert pool.base_job_template == template
 
 
+@pytest.mark.parametrize("name", ["docker", "docker.jobs"])
+def test_the_worker_hears_why_a_container_ended(name: str) -> None:
+    """Of one that is removed at once, prefect-docker takes the last state that it saw for the end: `running`, status 0.
+
+    Then a killed job counts as lost only when nothing was heard of it for a minute, and one that cannot start for 15.
+    """
+    properties = json.loads((ROOT / f"deployments/{name}.json").read_text())["variables"]["properties"]
+    assert (properties["auto_remove"]["default"], properties["stream_output"]["default"]) == (False, True)
+
+
 @pytest.mark.parametrize("name", ["kubernetes", "kubernetes.jobs"])
 def test_kubernetes_job_is_valid(name: str) -> None:
     """As far as the locked packages can tell; benchmarks/kubernetes_templates.py checks it with Kubernetes' schema."""
