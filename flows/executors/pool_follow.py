@@ -110,7 +110,7 @@ def _end_of(seen: Seen) -> str:
     end = seen.message or "its process died"
     if seen.report or end.startswith(NOT_STARTED):
         return end
-    return f"{end.removesuffix('.')}, before its first word: the log of its worker has what it printed"
+    return f"{end.removesuffix('.')}, before it reported anything: the log of its worker has what it printed"
 
 
 class _Told:

@@ -29,13 +29,13 @@ class Wanted(Heard):
     ("message", "report", "why"),
     [
         # An image without the job's module, for example: only the worker has seen what Python said.
-        (EXITED, {}, f"{EXITED[:-1]}, before its first word: the log of its worker has what it printed"),
-        ("", {}, "its process died, before its first word: the log of its worker has what it printed"),
+        (EXITED, {}, f"{EXITED[:-1]}, before it reported anything: the log of its worker has what it printed"),
+        ("", {}, "its process died, before it reported anything: the log of its worker has what it printed"),
         (EXITED, {"beat": 0}, EXITED),
         (f"{NOT_STARTED}: ImageNotFound: ", {}, f"{NOT_STARTED}: ImageNotFound: "),
     ],
 )
-def test_a_job_that_ended_without_a_word_has_left_some_with_its_worker(
+def test_a_job_that_ended_without_a_report_may_have_said_why_to_its_worker(
     message: str, report: dict[str, int], why: str
 ) -> None:
     nobody = cast(SyncPrefectClient, None)  # of a job that has ended, the server is asked nothing
