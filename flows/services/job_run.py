@@ -50,7 +50,8 @@ def main() -> int:
 
 def execute_run(api: Api, name: str, processes: Processes) -> int:
     """Execute the job of a flow run (its id), and record its states. Return the exit status, as `main`."""
-    # Podman answers the worker's question for a container's output with its first line, and that waits for a minute.
+    # Podman does not answer a request for a container's log before its first line. After a minute without an answer,
+    # the worker of a docker pool gives the container up.
     print(f"flow run {name} of {without_secrets(api.url)}", flush=True)
     try:
         run = patiently_asked(lambda: api.get(f"flow_runs/{name}"))
