@@ -6,7 +6,8 @@
 
 It starts a Prefect server, an S3 server, a git server and the worker on the loopback, which the containers use
 (network mode host). The work pool has deployments/docker.jobs.json as its template. The hashes of all outputs are
-compared with those of one machine; a second run must start no container.
+compared with those of one machine; a second run must start no container. The containers are removed in the end, the
+volume is not.
 """
 
 import argparse
@@ -20,6 +21,9 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
+
+import docker
 
 from benchmarks.scale_out import hashes, moved
 from benchmarks.scale_out_machines import (
@@ -33,6 +37,7 @@ from benchmarks.scale_out_machines import (
     toy_workspace,
     wait_until_online,
 )
+from flows.services.api import Api
 from tests.flows.toy_home import own_settings, shell
 
 MODELS = ["model0", "model1"]
@@ -94,6 +99,17 @@ def set_defaults(site: Site, values: dict[str, object]) -> None:
         client.update_work_pool(POOL, WorkPoolUpdate(base_job_template=template))
 
 
+def containers_of(site: Site) -> list[Any]:
+    """The containers of the pool's jobs, also those that have ended."""
+    pool = Api(site.api).get(f"work_pools/{POOL}")["id"]
+    return docker.from_env().containers.list(all=True, filters={"label": f"io.prefect.work-pool-id={pool}"})
+
+
+def remove_containers(site: Site) -> None:
+    for container in containers_of(site):
+        container.remove(force=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--worker-python", type=Path, required=True, help="an environment that has prefect-docker")
@@ -116,11 +132,14 @@ def main() -> None:
             stack.enter_context(
                 docker_worker(site, arguments.worker_python, arguments.image, address, arguments.volume)
             )
+            stack.callback(remove_containers, site)
             print(f"containers: {run(site, several, '--executor', 'pool', toy={}):.1f} s", flush=True)
-            print(f"  objects moved: {moved(several)}")
+            ends = [container.attrs["State"]["ExitCode"] for container in containers_of(site)]
+            print(f"  {len(ends)} containers, exit statuses {sorted(set(ends))}; objects moved: {moved(several)}")
             mine, others = hashes(one), hashes(several)
             print(f"  hashes of {len(mine)} outputs: {'the same' if mine == others else f'DIFFERENT: {mine} {others}'}")
             print(f"  again: {run(site, several, '--executor', 'pool', toy={}):.1f} s", flush=True)
+            print(f"  {len(containers_of(site)) - len(ends)} more containers")
 
 
 if __name__ == "__main__":

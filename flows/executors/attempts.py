@@ -9,7 +9,7 @@ from flows.executors.order import Order, Outcome
 from flows.runs.job import Job, Result
 
 MAX_LOST = 10  # workers, per job
-_NOT_STARTED = "Failed to submit flow run to infrastructure"  # a worker of Prefect says so: no such image, no memory
+NOT_STARTED = "Failed to submit flow run to infrastructure"  # a worker of Prefect says so: no such image, no memory
 NO_WORKER_S = 30.0  # then the user hears that no worker takes the job
 
 
@@ -74,7 +74,7 @@ def until_done(
             f"{why}. If they ran out of memory, raise meta.memory_gb in dvc.yaml",
             retryable=False,
         )
-    if why.startswith(_NOT_STARTED):
+    if why.startswith(NOT_STARTED):
         raise JobFailed(f"no worker could start it, in {MAX_LOST} attempts. {why}", retryable=False)
     raise JobFailed(
         f"{MAX_LOST} workers were lost, {MAX_LOST - ran} of them before its command began, the last one so: {why}",

@@ -9,7 +9,7 @@ from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.objects import StateType, WorkerStatus
 from prefect.states import Crashed
 
-from flows.executors.attempts import NO_WORKER_S, Lost
+from flows.executors.attempts import NO_WORKER_S, NOT_STARTED, Lost
 from flows.executors.executor import Heard, JobFailed
 from flows.executors.order import Order, Outcome, outcome_from
 from flows.executors.pool_report import BEAT_S
@@ -49,7 +49,7 @@ class Follower:
                 return outcome_from(report["outcome"])
             if ended:
                 _check_lost(seen)
-                raise Lost(seen.message or "its process died")
+                raise Lost(_end_of(seen))
             if why := self._silence(pool, seen):
                 self._give_up(run, why)
                 raise Lost(why)
@@ -103,6 +103,14 @@ def _check_lost(seen: Seen) -> None:
         raise JobFailed("its run was cancelled at the server", retryable=False)
     if seen.state != StateType.CRASHED:
         raise JobFailed(f"its worker could not run it: {seen.message}")
+
+
+def _end_of(seen: Seen) -> str:
+    """How an attempt ended that has no outcome."""
+    end = seen.message or "its process died"
+    if seen.report or end.startswith(NOT_STARTED):
+        return end
+    return f"{end.removesuffix('.')}, before it reported anything: the log of its worker has what it printed"
 
 
 class _Told:

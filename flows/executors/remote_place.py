@@ -64,7 +64,10 @@ def execute_order(order: Order, home: Path, listener: NodeListener, processes: P
     """
     with _checkout(order, home) as (folder, lock), closing(KeptRemote(folder)) as remote:
         if found := differences(order.software, this_software(folder)):
-            raise PlaceError(f"this machine has {'; '.join(found)}. A run needs the same on every machine: make setup")
+            raise PlaceError(
+                f"this machine has {'; '.join(found)}. A run needs the same on every machine: "
+                "git pull, make setup, restart the worker; build the image of containers anew"
+            )
         moved = patiently(lambda: _fetched(remote, order.reads), listener.line)
         listener.line(f"fetched {_described(moved)}")
         with open_place(folder) as place:

@@ -51,7 +51,7 @@ def differences(wanted: Software, here: Software) -> list[str]:
     if wanted.python != here.python:
         found.append(f"Python {here.python} instead of {wanted.python}")
     if wanted.code != here.code:
-        found.append(f"code of the pipeline {here.code} instead of {wanted.code} (git pull, then restart the worker)")
+        found.append(f"code of the pipeline {here.code} instead of {wanted.code}")
     both = sorted(wanted.packages.keys() & here.packages.keys())
     other = [name for name in both if wanted.packages[name] != here.packages[name]]
     found += [f"{name} {here.packages[name]} instead of {wanted.packages[name]}" for name in other[:MOST_NAMED]]

@@ -19,6 +19,7 @@ from typing import Any
 from flows.executors.order import Outcome, order_from
 from flows.executors.worked import outcome_of
 from flows.process import Processes, Stopped
+from flows.redact import without_secrets
 from flows.services.api import NOT_FOUND, Api, ApiError, api_at
 from flows.services.job_report import OVER, Report, patiently_asked, state_of
 from flows.services.settings import configured_api_url
@@ -49,6 +50,9 @@ def main() -> int:
 
 def execute_run(api: Api, name: str, processes: Processes) -> int:
     """Execute the job of a flow run (its id), and record its states. Return the exit status, as `main`."""
+    # Podman does not answer a request for a container's log before its first line. After a minute without an answer,
+    # the worker of a docker pool gives the container up.
+    print(f"flow run {name} of {without_secrets(api.url)}", flush=True)
     try:
         run = patiently_asked(lambda: api.get(f"flow_runs/{name}"))
         state = run["state"] if run["state"]["type"] in OVER else _began(api, name)

@@ -82,6 +82,16 @@ def test_prefect_accepts_the_work_pools_template(name: str) -> None:
     assert pool.base_job_template == template
 
 
+@pytest.mark.parametrize("name", ["docker", "docker.jobs"])
+def test_the_worker_hears_why_a_container_ended(name: str) -> None:
+    """Of one that is removed at once, prefect-docker takes the last state that it saw for the end: `running`, status 0.
+
+    Then a killed job counts as lost only when nothing was heard of it for a minute, and one that cannot start for 15.
+    """
+    properties = json.loads((ROOT / f"deployments/{name}.json").read_text())["variables"]["properties"]
+    assert (properties["auto_remove"]["default"], properties["stream_output"]["default"]) == (False, True)
+
+
 @pytest.mark.parametrize("name", ["kubernetes", "kubernetes.jobs"])
 def test_kubernetes_job_is_valid(name: str) -> None:
     """As far as the locked packages can tell; benchmarks/kubernetes_templates.py checks it with Kubernetes' schema."""
@@ -165,6 +175,14 @@ def test_the_image_has_the_command_and_the_version() -> None:
     (copied,) = (line.split()[1:-1] for line in lines if line.startswith("COPY pyproject.toml"))
     assert all((ROOT / name).is_file() for name in copied)
     assert any("-e /srv/genai" in line for line in lines)
+
+
+def test_a_build_sends_what_the_image_copies_and_no_more() -> None:
+    copied = re.findall(r"^COPY (.+) \S+$", (ROOT / "deployments/Dockerfile").read_text(), re.MULTILINE)
+    lines = [line for line in (ROOT / ".dockerignore").read_text().splitlines() if not line.startswith("#")]
+    assert lines[0] == "*"
+    assert {line.removeprefix("!") for line in lines if line.startswith("!")} == set(" ".join(copied).split())
+    assert "**/__pycache__" in lines, "each run of a test would make another image"
 
 
 def _placeholders(value: Any) -> set[str]:

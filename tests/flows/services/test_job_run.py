@@ -52,10 +52,19 @@ def works(monkeypatch: pytest.MonkeyPatch, act: Callable[[], Outcome]) -> None:
     monkeypatch.setattr(job_run, "outcome_of", outcome_of)
 
 
-def test_a_job_that_succeeds(api: Api, run: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_job_that_succeeds(
+    api: Api, run: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     outcome = Outcome("k", 1, ENTRY, ran=True, seconds=2.0)
-    works(monkeypatch, lambda: outcome)
+    said = []
+
+    def act() -> Outcome:
+        said.append(capsys.readouterr().out)
+        return outcome
+
+    works(monkeypatch, act)
     assert execute_run(api, run, Processes()) == 0
+    assert said == [f"flow run {run} of {api.url}\n"], "a container that prints nothing for a minute loses its worker"
     assert state_of(api, run) == ("Completed", "ran in 2.0 s")
     (report,) = api.post("artifacts/filter", artifacts={"flow_run_id": {"any_": [run]}})
     assert (report["data"]["outcome"], report["data"]["lines"]) == (outcome.text(), 1)
