@@ -73,9 +73,9 @@ class Tuning:
     random_rows: bool = False  # new classes start with random embeddings, not the mean of the others
     lora_rank: int | None = None
     first_layer_rate: float = 1.0
-    adamw: bool = False
-    average: int = 8
     class_rate: float = 1.0  # learning rate of the class embeddings over that of the rest
+    adamw: bool = False  # also with --muon
+    average: int = 8  # share of the images that is the average's half-life: one in so many
 
 
 ROWS: dict[str, Tuning | None] = {
@@ -90,15 +90,14 @@ ROWS: dict[str, Tuning | None] = {
     "all images, rate 0.5, classes 20": Tuning(18_000, 0.5, class_rate=20.0),
     "all images, rate 0.75, classes 20": Tuning(18_000, 0.75, class_rate=20.0),
     "all images, rate 0.75, classes 13.3 (auto)": Tuning(18_000, 0.75, class_rate=10.0 / 0.75),
-    "all images, rate 0.35, classes 29": Tuning(18_000, 0.35, class_rate=10.0 / 0.35),
+    "all images, rate 0.35, classes 29": Tuning(18_000, 0.35, class_rate=29.0),
     "all images, rate 0.2, classes 50": Tuning(18_000, 0.2, class_rate=50.0),
     "all images, rate 0.75, classes 4": Tuning(18_000, 0.75, class_rate=4.0),
     "all images, rate 0.5, classes 6": Tuning(18_000, 0.5, class_rate=6.0),
     "two thirds replayed, rate 0.5, classes 8": Tuning(18_000, 0.5, replay=2 / 3, class_rate=8.0),
-    "all images, AdamW, rate 0.75, classes 13.3": Tuning(18_000, 0.75, class_rate=10.0 / 0.75, adamw=True),
-    "all images, AdamW, rate 0.4, classes 13.3": Tuning(18_000, 0.4, class_rate=10.0 / 0.75, adamw=True),
-    "all images, rate 0.75, classes 13.3, 30,000": Tuning(30_000, 0.75, class_rate=10.0 / 0.75),
-    "two thirds replayed, average of a quarter": Tuning(18_000, replay=2 / 3, class_rate=10.0, average=4),
+    "all images, rate 0.75, classes 13.3 (auto), AdamW": Tuning(18_000, 0.75, class_rate=10.0 / 0.75, adamw=True),
+    "all images, rate 0.75, classes 13.3 (auto), 30,000": Tuning(30_000, 0.75, class_rate=10.0 / 0.75),
+    "two thirds replayed, classes 10, average of a quarter": Tuning(18_000, replay=2 / 3, class_rate=10.0, average=4),
     "two thirds replayed, classes 10": Tuning(18_000, replay=2 / 3, class_rate=10.0),
     "all images, LoRA 8, classes 10": Tuning(18_000, lora_rank=8, class_rate=10.0),
     "new images only, classes 10": Tuning(18_000, replay=0.0, class_rate=10.0),
