@@ -37,6 +37,8 @@ def findings(workspace: Path, plan: Plan, graph: Graph) -> tuple[Finding, ...]:
     found = foreseen(config, data) if data else ()
     if config.finetune.start == "base" and (missing := missing_base(workspace)):
         found = (Finding(True, missing, "finetune"), *found)
+    if unfit := unfit_teacher(workspace, config):
+        found = (Finding(True, unfit, "finetune"), *found)
     return tuple(finding for finding in found if finding.stage is None or finding.stage in run)
 
 
@@ -48,6 +50,26 @@ def missing_base(workspace: Path) -> str | None:
     return (
         "finetune.start is base, but no base was brought in here; name the model to continue: genai base NAME. Or "
         "continue the best model of each run: genai base selected"
+    )
+
+
+def unfit_teacher(workspace: Path, config: Config) -> str | None:
+    """Say what to do if a few-step model is to be made of a base that is no diffusion model; None if it is one.
+
+    None also if the base is not in the workspace: then the stage says it.
+    """
+    if (config.finetune.kind, config.finetune.start) != ("few_step", "base"):
+        return None
+    try:
+        config_json = (workspace / BASE_FILE).with_suffix("") / "config.json"
+        family = json.loads(config_json.read_text())["family"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    if family == "diffusion":
+        return None
+    return (
+        f"finetune.kind is few_step, which is for diffusion models only, and the base is a {family} model; bring in "
+        "another one (genai base NAME), or set finetune.kind to full or lora"
     )
 
 
