@@ -70,7 +70,7 @@ def continued(folder: Path, description: ModelDescription, workspace: Path) -> P
     """
     origin = str(description.training_summary.get("started from", ""))
     for start in get_args(FinetuneConfig.model_fields["start"].annotation):
-        place = workspace / "models" / start
+        place = workspace / "models" / str(start)
         if (place / CONFIG_FILE).is_file() and origin == f"weights {read_config(place).sha256[WEIGHTS_FILE]}":
             return place
     raise ValueError(

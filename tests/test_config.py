@@ -46,7 +46,7 @@ def test_the_projects_own_file_is_valid_and_frozen() -> None:
         (
             "image_size: 16",
             "image_size: true",
-            "params.yaml: data.image_size: got True; allowed: a number of pixels, or [",
+            "params.yaml: data.image_size: got true; allowed: a number of pixels, or [",
         ),
         (
             "image_size: 16",
