@@ -57,6 +57,11 @@ def test_the_keys_say_whose_figures_count() -> None:
         ({"models.gan.network.width": {"low": 16, "high": 64}}, {}, "got 17; allowed: a multiple of 8"),
         ({"models.gan.family": {"choices": ["gan", "vae"]}}, {}, "models.gan.family: other keys depend on it"),
         ({"finetune.few_step.steps": {"low": 1, "high": 4}}, {}, "got 3; allowed: 1, 2 or 4"),
+        (
+            {"models.diffusion.sampling.sampler": {"choices": ["heun", "few_step"]}},
+            {},
+            "got 'few_step'; allowed: 'heun'",
+        ),
         ({"finetune.lora.rank": {"low": 1, "high": 4}}, {}, "nothing unless finetune.kind is lora, and it is full"),
         ({"finetune.replay_share": {"low": 0.1, "high": 0.4}}, {}, "unless finetune.images is replay, and it is all"),
         # evaluation.seed is 10,000, for 1,600 images.
