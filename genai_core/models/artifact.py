@@ -13,7 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-from genai_core.config import DistilledRecipe, ModelConfig, ModelRecipe, SamplingConfig
+from genai_core.config import DistilledRecipe, ModelConfig, ModelRecipe, SamplingConfig, described
 from genai_core.image_size import ImageSize
 from genai_core.models.protocol import GenerativeModel, ImageShape
 
@@ -142,8 +142,7 @@ def parse_sampling(family: str, values: dict[str, Any]) -> SamplingConfig:
     try:
         return _sampling_section(family).model_validate(earlier | values)
     except ValidationError as error:
-        fault = error.errors()[0]
-        raise ValueError(f"sampling of {family}: {'.'.join(map(str, fault['loc']))}: {fault['msg']}") from None
+        raise ValueError(f"sampling of {family}: {described(error.errors()[0])}") from None
 
 
 def selected_sampling(folder: Path) -> SamplingConfig:
