@@ -37,8 +37,8 @@ def findings(workspace: Path, plan: Plan, graph: Graph) -> tuple[Finding, ...]:
     found = foreseen(config, data) if data else ()
     if config.finetune.start == "base" and (missing := missing_base(workspace)):
         found = (Finding(True, missing, "finetune"), *found)
-    if unfit := unfit_teacher(workspace, config):
-        found = (Finding(True, unfit, "finetune"), *found)
+    unfit = (unfit_teacher(workspace, config), unknown_images(workspace, config))
+    found = (*(Finding(True, text, "finetune") for text in unfit if text), *found)
     return tuple(finding for finding in found if finding.stage is None or finding.stage in run)
 
 
@@ -70,6 +70,22 @@ def unfit_teacher(workspace: Path, config: Config) -> str | None:
     return (
         f"finetune.kind is few_step, which is for diffusion models only, and the base is a {family} model; bring in "
         "another one (genai base NAME), or set finetune.kind to full or lora"
+    )
+
+
+def unknown_images(workspace: Path, config: Config) -> str | None:
+    """Say what to do if only images new to the base are asked for, and which it was trained on is unknown; else None.
+
+    None also if the base is not in the workspace: then the stage says it.
+    """
+    finetune, base = config.finetune, (workspace / BASE_FILE).with_suffix("")
+    if finetune.start != "base" or finetune.images == "all":
+        return None
+    if not (base / "config.json").is_file() or (base / "seen.npy").is_file():
+        return None
+    return (
+        f"finetune.images is {finetune.images}, and nothing says which images the base was trained on; set it to all, "
+        "or bring in a version whose data is known: genai base prod"
     )
 
 
