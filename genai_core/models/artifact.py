@@ -109,6 +109,8 @@ def read_config(folder: Path) -> ModelDescription:
         raise FileNotFoundError(f"{folder}: no model found: expected a folder with {CONFIG_FILE} and {WEIGHTS_FILE}")
     try:
         values = json.loads(path.read_text())
+        if "family" not in values:
+            raise KeyError("family")  # an extractor's, for example
         found = values.get("format")
         if found != FORMAT:
             raise ValueError(f"expected format {FORMAT}, got {found!r}: made by another version of this project")
@@ -126,7 +128,8 @@ def read_config(folder: Path) -> ModelDescription:
         key = ".".join(map(str, fault["loc"]))
         raise ValueError(f"{path}: {key}: {fault['msg']}; not a model of this version") from None
     except (AttributeError, KeyError, TypeError, UnicodeDecodeError, ValueError) as error:
-        raise ValueError(f"{path}: not the config of a model: {type(error).__name__}: {error}") from None
+        why = f"no {error}" if isinstance(error, KeyError) else str(error)
+        raise ValueError(f"{path}: not the config of a generative model: {why}") from None
 
 
 def _parse_recipe(values: dict[str, Any]) -> ModelRecipe:

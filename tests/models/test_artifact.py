@@ -153,7 +153,7 @@ def test_weights_of_another_size(tmp_path, folder, monkeypatch):
         ({"family": "vea"}, "vea"),
         ({"network": {"width": 8}}, r"network.*Field required"),
         ({"shape": {"image_size": 8}}, "channels"),
-        ({"dataset": None, "shape": 3}, "not the config of a model"),
+        ({"dataset": None, "shape": 3}, "not the config of a generative model"),
     ],
 )
 def test_a_config_that_cannot_be_used(folder, changes, message):
@@ -180,7 +180,7 @@ def test_an_unknown_family_is_not_imported(folder, family, monkeypatch):
 @pytest.mark.parametrize("content", ["", "[1, 2]", "{", "\x00"])
 def test_a_file_that_is_not_a_config(folder, content):
     (folder / CONFIG_FILE).write_text(content)
-    with pytest.raises(ValueError, match="not the config of a model"):
+    with pytest.raises(ValueError, match="not the config of a generative model"):
         load_model(folder)
 
 
