@@ -3,13 +3,14 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import numpy.typing as npt
 
-from genai_core.config import Config, DistilledRecipe, SamplingConfig
+from genai_core.config import Config, DistilledRecipe, FinetuneConfig, SamplingConfig
 from genai_core.evaluation.reference import ReferenceDescription
-from genai_core.models.artifact import ModelDescription, parse_sampling, read_config
+from genai_core.models.artifact import CONFIG_FILE, WEIGHTS_FILE, ModelDescription, parse_sampling, read_config
 from tasks.selection import SELECTION_FILE
 
 TRAINED, FINETUNED = Path("models/trained"), Path("models/finetuned")
@@ -37,6 +38,8 @@ class DrawnImages:
 def read_contender(name: str, folder: Path, config: Config, workspace: Path = Path()) -> Contender:
     """Read a model; sampling options come from the folder's selection.json, else from params.yaml by its name.
 
+    Those of models/finetuned are its origin's.
+
     Raises FileNotFoundError or ValueError that say what is missing.
     """
     description = read_config(folder)
@@ -44,7 +47,7 @@ def read_contender(name: str, folder: Path, config: Config, workspace: Path = Pa
     chosen = folder / SELECTION_FILE
     distilled = isinstance(description.config, DistilledRecipe)
     if not chosen.is_file() and _is(folder, workspace / FINETUNED) and not distilled:
-        chosen = workspace / "models" / config.finetune.start / SELECTION_FILE
+        chosen = continued(folder, description, workspace) / SELECTION_FILE
     if chosen.is_file():
         values = json.loads(chosen.read_text())
         sha256 = values.get("protocol", {}).get("extractor_sha256", "")
@@ -58,6 +61,22 @@ def read_contender(name: str, folder: Path, config: Config, workspace: Path = Pa
             f"{folder.resolve().name!r} in params.yaml"
         )
     return Contender(name, folder, description, own.sampling, "")
+
+
+def continued(folder: Path, description: ModelDescription, workspace: Path) -> Path:
+    """Return the folder of the model that models/finetuned continues, by its weights: its sampling options are there.
+
+    Not what finetune.start names now: that may have changed since. Raises ValueError if neither has these weights.
+    """
+    origin = str(description.training_summary.get("started from", ""))
+    for start in get_args(FinetuneConfig.model_fields["start"].annotation):
+        place = workspace / "models" / str(start)
+        if (place / CONFIG_FILE).is_file() and origin == f"weights {read_config(place).sha256[WEIGHTS_FILE]}":
+            return place
+    raise ValueError(
+        f"{folder} continues a model that is neither models/selected nor models/base now ({origin[:20]}), so nothing "
+        "says how it draws; bring it up to date: genai run finetune"
+    )
 
 
 def check_measurable(contender: Contender, real: ReferenceDescription) -> None:

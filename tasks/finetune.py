@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from genai_core.config import DistilledRecipe, FinetuneConfig, ModelRecipe, SamplingConfig, TrainingConfig
@@ -33,6 +34,8 @@ from tasks.training import Continuation, run_training, shape_of
 
 PAIRS = Path(".genai/cache/pairs")  # what a teacher drew, until the next one does
 
+IsNew = npt.NDArray[np.bool_]
+
 # How the stage trains, by finetune.kind: changes the model in place, and returns how to go on with it.
 Kind = Callable[[GenerativeModel, FinetuneConfig, FinetuneRates], Continuation]
 
@@ -53,7 +56,7 @@ def main() -> None:
         found = adapted(start, shape_of(dataset))
         rates = finetune_rates(config, len(found.new_classes))
         _tell(context, *(f"{start}: {change}" for change in found.changes), rates.understood)
-        epoch = epoch_of(context, dataset, start)
+        is_new = new_images(context, dataset, start)
         seen = count_seen_held_out(dataset, start / SEEN_FILE)
         if seen:
             _tell(
@@ -78,8 +81,8 @@ def main() -> None:
             dataset,
             device,
             to=Path("finetuned"),
-            origin=origin_of(description, found, config, rates, seen),
-            continuation=replace(how, settings=settings_of(config), epoch=epoch),
+            origin=origin_of(description, found, config, rates, seen, is_new),
+            continuation=replace(how, settings=settings_of(config), epoch=epoch_of(config, is_new)),
             sampling=None if config.kind == "few_step" else selected_sampling(start),
         )
 
@@ -91,8 +94,8 @@ def finetuning(own: TrainingConfig, config: FinetuneConfig, rates: FinetuneRates
     return own.model_copy(update=changes)
 
 
-def epoch_of(context: Context, dataset: Dataset, start: Path) -> Indices | None:
-    """Return the rows of the train split that an epoch consists of; None for each once.
+def new_images(context: Context, dataset: Dataset, start: Path) -> IsNew | None:
+    """Return (N,) which images of the train split the base was not trained on; None if that does not matter.
 
     The selected model was trained on this very split: for it, nothing is new, and everything is used.
     """
@@ -103,7 +106,16 @@ def epoch_of(context: Context, dataset: Dataset, start: Path) -> Indices | None:
         _tell(context, f"finetune.images: {config.images} is for a base; {start} was trained on all images")
         return None
     is_new = are_new(dataset, start / SEEN_FILE)
-    _tell(context, f"{counted(int(is_new.sum()), 'new image')} of {len(is_new):,} to train on")
+    only_old = config.images == "replay" and not is_new.any()
+    how = "; without new ones, replay uses each old one once" if only_old else ""
+    _tell(context, f"{counted(int(is_new.sum()), 'new image')} of {len(is_new):,} to train on{how}")
+    return is_new
+
+
+def epoch_of(config: FinetuneConfig, is_new: IsNew | None) -> Indices | None:
+    """Return the rows of the train split that an epoch consists of; None for each once."""
+    if is_new is None:
+        return None
     return epoch_with_replay(is_new, config.replay_share if config.images == "replay" else 0.0, config.seed)
 
 
@@ -125,7 +137,12 @@ def settings_of(config: FinetuneConfig) -> dict[str, Any]:
 
 
 def origin_of(
-    description: ModelDescription, found: Adapted, config: FinetuneConfig, rates: FinetuneRates, seen_held_out: int
+    description: ModelDescription,
+    found: Adapted,
+    config: FinetuneConfig,
+    rates: FinetuneRates,
+    seen_held_out: int,
+    is_new: IsNew | None,
 ) -> dict[str, Any]:
     """Return where the model comes from, for its config.json and its card. Usual settings are left out."""
     origin: dict[str, Any] = {"started from": f"weights {description.sha256[WEIGHTS_FILE]}"}
@@ -138,7 +155,9 @@ def origin_of(
         origin["teacher's sampling"] = teacher_sampling(config).model_dump(mode="json")
     if config.optimizer == "restored":
         origin["optimizer"] = "began as that of these weights"
-    if config.images != "all" and config.start != "selected":
+    if is_new is not None and not is_new.any():
+        origin["learned from"] = "old images, because none was new to it"
+    elif is_new is not None:
         old = f", and {config.replay_share:.0%} old ones" if config.images == "replay" else ""
         origin["learned from"] = f"images new to it{old}"
     if seen_held_out:

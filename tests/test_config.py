@@ -46,7 +46,7 @@ def test_the_projects_own_file_is_valid_and_frozen() -> None:
         (
             "image_size: 16",
             "image_size: true",
-            "params.yaml: data.image_size: got True; allowed: a number of pixels, or [",
+            "params.yaml: data.image_size: got true; allowed: a number of pixels, or [",
         ),
         (
             "image_size: 16",
@@ -129,6 +129,7 @@ def test_the_projects_own_file_is_valid_and_frozen() -> None:
             "noise_levels: got [20.0, 9.0, 4.0, 2.0, 2.0, 1.0, 0.1]; allowed: null, or as many as steps, 7, ",
         ),
         ("noise_levels: null", "noise_levels: [20.0, 0.0]", "noise_levels.1: got 0.0; "),
+        ("sampler: heun", "sampler: few_step", "models.diffusion.sampling.sampler: got 'few_step'; allowed: 'heun', "),
         (
             "label_dropout: 0.1",
             "label_dropout: 0.0",

@@ -37,6 +37,8 @@ def findings(workspace: Path, plan: Plan, graph: Graph) -> tuple[Finding, ...]:
     found = foreseen(config, data) if data else ()
     if config.finetune.start == "base" and (missing := missing_base(workspace)):
         found = (Finding(True, missing, "finetune"), *found)
+    unfit = (unfit_teacher(workspace, config), unknown_images(workspace, config))
+    found = (*(Finding(True, text, "finetune") for text in unfit if text), *found)
     return tuple(finding for finding in found if finding.stage is None or finding.stage in run)
 
 
@@ -48,6 +50,42 @@ def missing_base(workspace: Path) -> str | None:
     return (
         "finetune.start is base, but no base was brought in here; name the model to continue: genai base NAME. Or "
         "continue the best model of each run: genai base selected"
+    )
+
+
+def unfit_teacher(workspace: Path, config: Config) -> str | None:
+    """Say what to do if a few-step model is to be made of a base that is no diffusion model; None if it is one.
+
+    None also if the base is not in the workspace: then the stage says it.
+    """
+    if (config.finetune.kind, config.finetune.start) != ("few_step", "base"):
+        return None
+    try:
+        config_json = (workspace / BASE_FILE).with_suffix("") / "config.json"
+        family = json.loads(config_json.read_text())["family"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    if family == "diffusion":
+        return None
+    return (
+        f"finetune.kind is few_step, which is for diffusion models only, and the base is a {family} model; bring in "
+        "another one (genai base NAME), or set finetune.kind to full or lora"
+    )
+
+
+def unknown_images(workspace: Path, config: Config) -> str | None:
+    """Say what to do if only images new to the base are asked for, and which it was trained on is unknown; else None.
+
+    None also if the base is not in the workspace: then the stage says it.
+    """
+    finetune, base = config.finetune, (workspace / BASE_FILE).with_suffix("")
+    if finetune.start != "base" or finetune.images == "all":
+        return None
+    if not (base / "config.json").is_file() or (base / "seen.npy").is_file():
+        return None
+    return (
+        f"finetune.images is {finetune.images}, and nothing says which images the base was trained on; set it to all, "
+        "or bring in a version whose data is known: genai base prod"
     )
 
 

@@ -6,6 +6,7 @@ from typing import Any
 from flows.table import print_table
 from genai_core.advice.facts import DataFacts, MachineFacts, to_json
 from genai_core.advice.propose import Advice
+from genai_core.config.section import as_written
 from genai_core.counted import counted
 
 _SHOWN_CLASSES = 12
@@ -99,10 +100,10 @@ def _minutes(seconds: float) -> str:
 
 
 def _short(value: Any) -> str:
-    return (
-        ", ".join(map(str, value))
-        if isinstance(value, list | dict)
-        else f"{value:,}"
-        if type(value) is int
-        else str(value)
-    )
+    if isinstance(value, dict):  # search.space: ranges by dotted names
+        return ", ".join(str(key).rpartition(".")[2] for key in value)
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
+    if value is None or isinstance(value, bool):
+        return as_written(value)
+    return f"{value:,}" if isinstance(value, int) else str(value)

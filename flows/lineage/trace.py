@@ -3,7 +3,7 @@
 import io
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -157,6 +157,7 @@ class Lineage:
         commit = self.history.commit_of(runs[0]) if runs else self.history.sources.get(item)
         if kind_of(item) == "model" and (config := self._json(item, "config.json")):
             facts |= {"family": config["family"], "weights": config["sha256"][WEIGHTS], "trained_on": config["dataset"]}
+            facts |= few_step_facts(config)
             facts |= {"versions": [v.name for v in self._registry.versions if v.facts and v.facts.model == item.md5]}
             facts |= {"in_production": self._times_in_production(facts["versions"])}
         elif kind_of(item) == "dataset" and (info := self._json(item, "dataset.json")):
@@ -274,3 +275,9 @@ class Lineage:
                 text = git(self._workspace, "log", "-1", "--format=%cI %an: %s", commit).strip()
             self._descriptions[commit] = text
         return self._descriptions[commit]
+
+
+def few_step_facts(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the weights that a few-step model learned from and its most evaluations; nothing for any other model."""
+    few_step = config.get("few_step")
+    return {"teacher": few_step["teacher"], "evaluations": few_step["steps"]} if few_step else {}

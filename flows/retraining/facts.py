@@ -225,7 +225,7 @@ def fact_rows(situation: Situation, facts: RetrainFacts) -> list[dict[str, str]]
 
 
 def _counts(situation: Situation, change: DataDiff | None) -> tuple[int, int, int, tuple[str, ...]]:
-    """Images in the train split now, new ones among them, removed ones; and notes."""
+    """Images in the train split now, new ones among them, and those removed from it; and notes."""
     known = situation.shape.train_images if situation.shape else None
     if change is None:
         return known or 0, 0, 0, ()
@@ -235,8 +235,8 @@ def _counts(situation: Situation, change: DataDiff | None) -> tuple[int, int, in
         return total, total, 0, (*change.notes, "so the number of new images is unknown, and all count as new")
     total = int(images["after"]["splits"].get("train", 0))
     # For a class-conditional model, an image with another label is another image.
-    new = int(images["added_train"]) + int(images["relabelled"])
-    return total, min(new, total), int(images["removed"]), change.notes
+    new = int(images["added_train"]) + int(images["relabelled_train"])
+    return total, min(new, total), int(images["removed_train"]), change.notes
 
 
 def _has_labels(classes: list[dict[str, Any]]) -> bool:

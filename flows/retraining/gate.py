@@ -195,7 +195,7 @@ def _not_worse(facts: GateFacts) -> Rule:
 def _sharp_enough(facts: GateFacts, rules: GateConfig) -> Rule:
     """A wide interval contains 0 whatever the models are, so "not worse" says nothing then."""
     if facts.champion is None:
-        return Rule("sharp enough", True, "no model is in production to compare with")
+        return Rule("sharp enough", True, _why_alone(facts))
     difference, scale = facts.difference, facts.champion.scale
     if difference is None or not _all_finite(difference.low, difference.high) or not _is_finite(scale):
         return Rule("sharp enough", False, "the difference was not measured")
@@ -231,7 +231,7 @@ def _no_class_lost(facts: GateFacts, rules: GateConfig) -> Rule:
     own, before = facts.candidate.class_coverage, facts.champion.class_coverage if facts.champion else {}
     names = facts.classes or tuple(before)
     if not names and facts.champion is None:
-        return Rule("no class lost", True, "the images have no classes, and no model is in production to compare with")
+        return Rule("no class lost", True, f"the images have no classes, and {_why_alone(facts)}")
     if not names:
         return Rule("no class lost", False, "not measured: production's groups of similar images")
     missing = [name for name in names if not _is_finite(own.get(name)) or not _is_finite(before.get(name, 0.0))]
@@ -267,6 +267,11 @@ def _preferred(preference: Preference | None, least: float, *, final: bool) -> R
         return Rule("preferred", True, f"{figures}; decided at the approval", open=True)
     # Without votes the interval excludes little, not nothing: a small minimum lies below it.
     return Rule("preferred", preference.votes > 0 and preference.low >= least, figures)
+
+
+def _why_alone(facts: GateFacts) -> str:
+    """Why there is no champion; the rule `comparable` has the whole reason."""
+    return "production cannot be compared with it" if facts.alone else "no model is in production to compare with"
 
 
 def _is_finite(value: float | None) -> TypeGuard[float]:

@@ -12,11 +12,20 @@ from flows.dvc_lock import parsed_yaml
 from flows.search import SearchError
 from flows.workspace import checked_config
 from genai_core.config import AUTO, PARAMS_FILE, Config, RangeConfig, fault_at
+from genai_core.config.search import is_same
+from genai_core.config.section import as_written
 
 if TYPE_CHECKING:
     from optuna.trial import BaseTrial
 
 _DIGITS = 3  # significant ones of a number that is tried
+_MOST_CHECKED = 64  # of the whole numbers in a range
+# Keys that change nothing unless another key has this value.
+_ONLY_WITH = {
+    "finetune.lora.": ("finetune.kind", "lora"),
+    "finetune.few_step.": ("finetune.kind", "few_step"),
+    "finetune.replay_share": ("finetune.images", "replay"),
+}
 # Keys of these sections decide how good a model's figures look, not how good it is.
 _YARDSTICK = ("data", "extractor", "evaluation", "robustness", "selection")
 
@@ -71,6 +80,7 @@ def checked_target(config: Config, values: Mapping[str, Any]) -> Target:
             "models.gan.training.learning_rate: {low: 1.0e-4, high: 1.0e-2, log: true} (docs/search.md)"
         )
     faults = [fault for key, given in search.space.items() if (fault := _fault(key, given, values))]
+    faults += filter(None, (_without_effect(key, search.space, values) for key in search.space))
     if fault := _seeds_fault(config):
         faults.append(fault)
     if faults:
@@ -112,14 +122,28 @@ def _fault(key: str, given: RangeConfig, values: Mapping[str, Any]) -> str | Non
         present = value_at(values, key)
     except KeyError:
         return f"{where}: {PARAMS_FILE} has no such key"
+    if section == "models" and key.endswith(".family"):
+        return f"{where}: other keys depend on it; add a model of the other family, and `genai run` compares both"
     if isinstance(present, dict):
         return f"{where}: this is a section; name a key in it, such as {key}.{next(iter(present), 'KEY')}"
     is_number = not isinstance(present, bool) and isinstance(present, int | float | None)
     if given.choices is None and not is_number and not (section == "finetune" and present == AUTO):
-        return f"{where}: low and high are for numbers, and the value is {present!r}; write choices"
+        return f"{where}: low and high are for numbers, and the value is {as_written(present)}; write choices"
     if isinstance(present, int) and not isinstance(present, bool) and given.choices is None and not given.is_int:
         return f"{where}: whole numbers only, such as {present}; write low and high as whole numbers"
     return next(_forbidden(key, given, values), None)
+
+
+def _without_effect(key: str, space: Mapping[str, RangeConfig], values: Mapping[str, Any]) -> str | None:
+    """Say that a key changes nothing in any trial, so that they would all measure the same."""
+    for start, (other, needed) in _ONLY_WITH.items():
+        if not key.startswith(start):
+            continue
+        found = space[other].choices if other in space else [value_at(values, other)]
+        if needed not in (found or ()):
+            has = ", ".join(map(str, found or ()))
+            return f"search.space: {key}: it changes nothing unless {other} is {needed}, and it is {has}"
+    return None
 
 
 def _seeds_fault(config: Config) -> str | None:
@@ -138,8 +162,9 @@ def _seeds_fault(config: Config) -> str | None:
 def _forbidden(key: str, given: RangeConfig, values: Mapping[str, Any]) -> Iterator[str]:
     """Values of a range that params.yaml may not have, whatever its other keys are: each of their trials would fail."""
     tried = given.choices if given.choices is not None else [given.low, given.high]
-    if given.is_int and given.low is not None:
-        tried = [*tried, given.low + (given.step or 1)]  # whole numbers may have to be multiples
+    if isinstance(given.low, int) and isinstance(given.high, int):
+        # Whole numbers may have to be multiples, or some of a few.
+        tried = [*tried, *range(given.low, given.high, int(given.step or 1))[:_MOST_CHECKED]]
     for value in tried:
         changed = deepcopy(dict(values))
         section, _, name = key.rpartition(".")
@@ -202,7 +227,7 @@ def present_in(values: Mapping[str, Any], space: Mapping[str, RangeConfig]) -> d
             continue
         value = value_at(values, key)
         if given.choices is not None:
-            same = [choice for choice in given.choices if _is_same(choice, value)]
+            same = [choice for choice in given.choices if is_same(choice, value)]
             if not same:
                 return key
             suggestions[key] = label_of(same[0])
@@ -228,11 +253,6 @@ def label_of(choice: Any) -> str:
 
 def _applies(given: RangeConfig, found: Mapping[str, Any]) -> bool:
     return all(
-        key in found and any(_is_same(found[key], value) for value in allowed)
+        key in found and any(is_same(found[key], value) for value in allowed)
         for key, allowed in (given.when or {}).items()
     )
-
-
-def _is_same(one: Any, other: Any) -> bool:
-    """Whether two values of params.yaml are the same. In Python, 1 and true are, too."""
-    return bool(one == other) and isinstance(one, bool) == isinstance(other, bool)

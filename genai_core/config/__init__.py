@@ -14,7 +14,7 @@ from genai_core.config.extractor import (
     resolved_metric,
 )
 from genai_core.config.finetune import FewStepConfig, FinetuneConfig, LoraConfig
-from genai_core.config.load import fault_at, load_config
+from genai_core.config.load import described, fault_at, load_config
 from genai_core.config.models import (
     DiffusionRecipe,
     DiffusionSampling,
@@ -90,6 +90,7 @@ __all__ = [
     "VqvaeRecipe",
     "VqvaeSampling",
     "WatchConfig",
+    "described",
     "extractor_kind",
     "fault_at",
     "load_config",

@@ -10,7 +10,16 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from genai_core.config.params import Config
-from genai_core.config.section import OWN_TAG, PARAMS_FILE, ConfigError
+from genai_core.config.section import OWN_TAG, PARAMS_FILE, ConfigError, as_written
+from genai_core.counted import counted
+
+# What pydantic says in Python's words.
+_ALLOWED = {
+    "bool_type": "true or false",
+    "list_type": "a list, such as [1, 2]",
+    "model_type": "a section with keys and values",
+    "tuple_type": "a list, such as [1, 2]",
+}
 
 
 def load_config(path: Path) -> Config:
@@ -56,31 +65,38 @@ def _location(item: Any) -> list[str]:
 
 
 def _fault(file: str, item: Any) -> str:
-    """Format one of pydantic's error items: file, key, value, what is allowed."""
+    return f"{file}: {described(item)}"
+
+
+def described(item: Any) -> str:
+    """Format one of pydantic's error items: key, value, what is allowed."""
     kind, context, location = item["type"], item.get("ctx", {}), _location(item)
     key = ".".join(part for part in location if part not in ("[key]", OWN_TAG))
     if kind == "missing":
-        return f"{file}: {key}: missing; every key must be written out"
+        return f"{key}: missing; every key must be written out"
     if kind == "extra_forbidden":
-        return f"{file}: {key}: unknown key; see genai_core/config/ for the available keys"
+        return f"{key}: unknown key; see genai_core/config/ for the available keys"
+    if kind == "string_pattern_mismatch" and location[:2] == ["search", "space"]:
+        names = "dotted names, such as models.gan.training.learning_rate"
+        return f"search.space: got {location[2]!r}; allowed: {names}"
     if kind == "union_tag_invalid":
-        return f"{file}: {key}.{_tag(context)}: got {context['tag']!r}; allowed: {context['expected_tags']}"
+        return f"{key}.{_tag(context)}: got {context['tag']!r}; allowed: {context['expected_tags']}"
     if kind == "union_tag_not_found":
-        return f"{file}: {key}.{_tag(context)}: missing; it names the {_tag(context)}"
+        return f"{key}.{_tag(context)}: missing; it names the {_tag(context)}"
     if kind == "string_pattern_mismatch" and location[:1] == ["models"]:
-        return (
-            f"{file}: {key}: invalid name; use at most 32 lower-case letters, digits, _ and -, starting with a letter"
-        )
+        return f"{key}: invalid name; use at most 32 lower-case letters, digits, _ and -, starting with a letter"
     value = item["input"]
     if isinstance(value, float) and not math.isfinite(value):
-        return f"{file}: {key}: got {value}; allowed: a finite number"
-    allowed = re.sub(r"^(Input should be |Value error, )", "", item["msg"])
+        return f"{key}: got {value}; allowed: a finite number"
+    allowed = _ALLOWED.get(kind) or re.sub(r"^(Input should be |Value error, )", "", item["msg"])
+    if kind == "too_short":
+        allowed = f"at least {counted(context['min_length'], 'value')}"
     if location[-1:] == [OWN_TAG] and kind != "value_error":
         allowed = f"auto, or {allowed}"
     if kind == "value_error" and isinstance(value, dict):
         # A rule over a whole section: printing its values would hide the fault.
-        return f"{file}: {key}{': ' if key else ''}{allowed}"
-    return f"{file}: {key}: got {value!r}; allowed: {allowed}"
+        return f"{key}{': ' if key else ''}{allowed}"
+    return f"{key}: got {as_written(value)}; allowed: {allowed}"
 
 
 def _tag(context: Any) -> str:

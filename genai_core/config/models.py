@@ -1,9 +1,10 @@
 """The model families: network, objective and sampling of each block of `models:`."""
 
 from itertools import pairwise
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from genai_core.config.section import PositiveInt, Section, Share
 from genai_core.config.training import TrainingConfig
@@ -128,6 +129,18 @@ class DiffusionConfig(DiffusionRecipe):
     """A recipe with its sampling options."""
 
     sampling: DiffusionSampling
+
+    @field_validator("sampling", mode="before")
+    @classmethod
+    def _takes_many_steps(cls, value: Any) -> Any:
+        """Refuse few_step here, not after the training: no model of `models:` draws so."""
+        if isinstance(value, dict) and value.get("sampler") == "few_step":
+            allowed = "'heun', 'euler' or 'multistep'; models that finetune.kind few_step makes draw so by themselves"
+            fault = InitErrorDetails(
+                type=PydanticCustomError("value_error", allowed), loc=("sampler",), input="few_step"
+            )
+            raise ValidationError.from_exception_data(cls.__name__, [fault])
+        return value
 
     @model_validator(mode="after")
     def _guidance_has_label_dropout(self) -> "DiffusionConfig":

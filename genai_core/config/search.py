@@ -1,28 +1,62 @@
 """What `genai search` tries: `search:`. No stage depends on it."""
 
 import math
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import BeforeValidator, Field, StringConstraints, model_validator
 
-from genai_core.config.section import PositiveInt, Section, Seed
+from genai_core.config.section import PositiveInt, Section, Seed, as_written
 
 # A key of params.yaml by its dotted name, such as models.gan.training.learning_rate.
 DottedName = Annotated[str, StringConstraints(pattern=r"^[a-z_]+(\.[a-z0-9_-]+)+$")]
 Scalar = bool | int | float | str | None
+
+
+def _number(value: Any) -> Any:
+    """Check a number here: of a union, pydantic reports a fault once for each member."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError("a number")
+    if not math.isfinite(value):
+        raise ValueError("a finite number")
+    return value
+
+
+def _choice(value: Any) -> Any:
+    """Check a choice here, likewise."""
+    if not all(isinstance(part, Scalar) for part in (value if isinstance(value, list) else [value])):
+        raise ValueError("a number, text, true, false, null, or a list of these")
+    return value
+
+
+Number = Annotated[int | float, BeforeValidator(_number)]
+Choice = Annotated[Scalar | list[Scalar], BeforeValidator(_choice)]
 _LAST_SHARE = 0.5  # of a training, for rungs behind the first one
 Objective = Literal["distance", "seconds_per_image"]
+
+
+def is_same(one: Any, other: Any) -> bool:
+    """Whether two values of params.yaml are the same. In Python, 1 and true are, too."""
+    return bool(one == other) and isinstance(one, bool) == isinstance(other, bool)
 
 
 class RangeConfig(Section):
     """The values to try for one key: a range (low, high), or choices. `when`: only with these values of another key."""
 
-    low: int | float | None = None
-    high: int | float | None = None
+    low: Number | None = None
+    high: Number | None = None
     log: bool = False
-    step: int | float | None = None
-    choices: list[Scalar | list[Scalar]] | None = None
-    when: dict[DottedName, list[Scalar]] | None = None
+    step: Number | None = None
+    choices: list[Choice] | None = None
+    when: dict[DottedName, Annotated[list[Choice], Field(min_length=1)]] | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _has_known_keys(cls, values: Any) -> Any:
+        if not isinstance(values, dict):
+            raise ValueError("a range such as {low: 0.1, high: 0.9}, or {choices: [1, 2]}")
+        if unknown := [str(key) for key in values if key not in cls.model_fields]:
+            raise ValueError(f"unknown: {', '.join(unknown)}; allowed: {', '.join(cls.model_fields)}")
+        return values
 
     @model_validator(mode="after")
     def _is_a_range_or_choices(self) -> "RangeConfig":
@@ -107,7 +141,7 @@ class SearchConfig(Section):
                 choices = self.space[other].choices
                 if choices is None:
                     raise ValueError(f"space.{key}.when: {other} has no choices; conditions name some of them")
-                if missing := [value for value in allowed if value not in choices]:
-                    raise ValueError(f"space.{key}.when: {missing[0]!r} is not among the choices of {other}")
+                if missing := [value for value in allowed if not any(is_same(value, choice) for choice in choices)]:
+                    raise ValueError(f"space.{key}.when: {as_written(missing[0])} is not among the choices of {other}")
             before.append(key)
         return self

@@ -37,6 +37,13 @@ AUTO_TAG, OWN_TAG = "[auto]", "[own]"
 AUTO_OR_OWN = Discriminator(auto_or_own)
 
 
+def as_written(value: Any) -> str:
+    """Return a value for a message, as YAML writes it: null and true instead of Python's None and True."""
+    if value is None:
+        return "null"
+    return str(value).lower() if isinstance(value, bool) else repr(value)
+
+
 class ConfigError(GenaiError, ValueError):
     """params.yaml cannot be used; the message has one line per fault: key, value, what is allowed."""
 

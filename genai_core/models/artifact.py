@@ -13,7 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-from genai_core.config import DistilledRecipe, ModelConfig, ModelRecipe, SamplingConfig
+from genai_core.config import DistilledRecipe, ModelConfig, ModelRecipe, SamplingConfig, described
 from genai_core.image_size import ImageSize
 from genai_core.models.protocol import GenerativeModel, ImageShape
 
@@ -109,6 +109,8 @@ def read_config(folder: Path) -> ModelDescription:
         raise FileNotFoundError(f"{folder}: no model found: expected a folder with {CONFIG_FILE} and {WEIGHTS_FILE}")
     try:
         values = json.loads(path.read_text())
+        if "family" not in values:
+            raise KeyError("family")  # an extractor's, for example
         found = values.get("format")
         if found != FORMAT:
             raise ValueError(f"expected format {FORMAT}, got {found!r}: made by another version of this project")
@@ -126,7 +128,8 @@ def read_config(folder: Path) -> ModelDescription:
         key = ".".join(map(str, fault["loc"]))
         raise ValueError(f"{path}: {key}: {fault['msg']}; not a model of this version") from None
     except (AttributeError, KeyError, TypeError, UnicodeDecodeError, ValueError) as error:
-        raise ValueError(f"{path}: not the config of a model: {type(error).__name__}: {error}") from None
+        why = f"no {error}" if isinstance(error, KeyError) else str(error)
+        raise ValueError(f"{path}: not the config of a generative model: {why}") from None
 
 
 def _parse_recipe(values: dict[str, Any]) -> ModelRecipe:
@@ -142,8 +145,7 @@ def parse_sampling(family: str, values: dict[str, Any]) -> SamplingConfig:
     try:
         return _sampling_section(family).model_validate(earlier | values)
     except ValidationError as error:
-        fault = error.errors()[0]
-        raise ValueError(f"sampling of {family}: {'.'.join(map(str, fault['loc']))}: {fault['msg']}") from None
+        raise ValueError(f"sampling of {family}: {described(error.errors()[0])}") from None
 
 
 def selected_sampling(folder: Path) -> SamplingConfig:

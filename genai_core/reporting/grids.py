@@ -83,7 +83,8 @@ def choose_by_class(
         columns = min(MAX_COLUMNS, count)
         return GridChoice(np.arange(count - count % columns), columns, ())
     shown = [label for label in range(len(classes)) if (labels == label).any()][: min(MAX_ROWS, max_images)]
-    columns = min(MAX_COLUMNS, max_images // len(shown))
+    most = max(int((labels == label).sum()) for label in shown)
+    columns = min(MAX_COLUMNS, max_images // len(shown), most)  # no column that is empty in all rows
     index = np.full((len(shown), columns), -1)
     for row, label in enumerate(shown):
         found = np.flatnonzero(labels == label)[:columns]

@@ -153,7 +153,7 @@ def test_weights_of_another_size(tmp_path, folder, monkeypatch):
         ({"family": "vea"}, "vea"),
         ({"network": {"width": 8}}, r"network.*Field required"),
         ({"shape": {"image_size": 8}}, "channels"),
-        ({"dataset": None, "shape": 3}, "not the config of a model"),
+        ({"dataset": None, "shape": 3}, "not the config of a generative model"),
     ],
 )
 def test_a_config_that_cannot_be_used(folder, changes, message):
@@ -180,7 +180,7 @@ def test_an_unknown_family_is_not_imported(folder, family, monkeypatch):
 @pytest.mark.parametrize("content", ["", "[1, 2]", "{", "\x00"])
 def test_a_file_that_is_not_a_config(folder, content):
     (folder / CONFIG_FILE).write_text(content)
-    with pytest.raises(ValueError, match="not the config of a model"):
+    with pytest.raises(ValueError, match="not the config of a generative model"):
         load_model(folder)
 
 
@@ -188,6 +188,9 @@ def test_sampling_options_are_checked():
     assert parse_sampling("gan", {"truncation": 0.5}).truncation == 0.5
     with pytest.raises(ValueError, match=r"sampling of gan: truncation: .*less than or equal to 1"):
         parse_sampling("gan", {"truncation": 2})
+    few = {"sampler": "few_step", "steps": 3, "sigma_min": 0.1, "sigma_max": 9.0, "guidance_scale": 1.0}
+    with pytest.raises(ValueError, match=r"^sampling of diffusion: steps: got 3; allowed: 1, 2 or 4"):
+        parse_sampling("diffusion", few)
     with pytest.raises(ValueError, match="no such model family: 'vea'; available: diffusion, gan, vae, vqvae"):
         parse_sampling("vea", {})
 

@@ -100,7 +100,7 @@ def test_each_class_has_a_row():
 
 def test_classes_without_images_and_excess_classes_are_omitted():
     assert choose_by_class(np.array([2, 2]), 2, ("a", "b", "c")).row_captions == ("c",)
-    many = choose_by_class(np.arange(50), 50, tuple(map(str, range(50))))
+    many = choose_by_class(np.repeat(np.arange(50), 9), 450, tuple(map(str, range(50))))
     assert len(many.row_captions) == 20
     assert many.columns == 5
 
@@ -118,3 +118,8 @@ def test_an_empty_cell_is_white():
     shown = take(images, choose_by_class(np.array([0, 0, 1]), 3, ("a", "b"), max_images=4))
     assert [int(image.max()) for image in shown] == [0, 10, 20, 255]
     assert images.max() == 20
+
+
+def test_no_column_is_empty_in_all_rows():
+    choice = choose_by_class(np.array([0, 0, 1]), 3, ("a", "b"))
+    assert (choice.columns, choice.index.tolist()) == (2, [0, 1, 2, -1])

@@ -77,3 +77,11 @@ def test_dots_lie_in_the_order_of_their_values(log_x: bool) -> None:
     assert down[0] > down[1]
     assert "a &amp; b" in svg
     assert "two &lt;2&gt;" in svg
+
+
+def test_the_page_does_not_ask_to_apply_what_is_set_already_and_shows_whole_faults() -> None:
+    failed = {**trial(2, None), "fault": "a reason of many words " * 20 + "its end"}
+    text = render_search_page(SearchPage(values(["distance"], [trial(0, 1.0), trial(1, 2.0), failed]), (), "today"))
+    assert "No trial was better than the settings before the search" in text
+    assert "genai search apply" not in text
+    assert "its end" in text

@@ -120,12 +120,17 @@ def test_images_that_the_base_knows_are_not_held_out_in_silence(based, monkeypat
     for split, chosen in (("train", rows[:-7]), ("test", rows[-7:])):
         writer.add(split, old.images_at(chosen), chosen["label"].to_numpy())
     writer.finish()
+    change_params(finetune={"images": "replay"})
     run(monkeypatch, finetune)
     said = (
         "models/base: trained on 7 of the 7 images that are held out now, so figures from held-out images are too good"
     )
-    assert said in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert said in out
+    # Nothing is new either, which neither the log nor the card hides.
+    assert f"0 new images of {len(rows) - 7} to train on; without new ones, replay uses each old one once" in out
     summary = read_config(Path("models/finetuned")).training_summary
+    assert summary["learned from"] == "old images, because none was new to it"
     assert summary["held-out images that these weights were trained on"] == 7
 
 

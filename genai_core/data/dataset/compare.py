@@ -51,6 +51,8 @@ class DatasetChange:
     redecoded: int
     added_train: int
     added_test: int
+    removed_train: int  # of those removed: in the train split of A
+    relabelled_train: int  # in the train split of B
     classes: tuple[ClassCount, ...]
     examples: dict[str, tuple[ImageExample, ...]]  # the first of each kind, in order of their names
 
@@ -90,6 +92,8 @@ def compare_datasets(before: Dataset, after: Dataset) -> DatasetChange:
         renamed=len(renamed),
         redecoded=len(redecoded) if is_same_shape else 0,
         **{f"added_{split}": int((added["split"] == split).sum()) for split in SPLITS},
+        removed_train=int((removed["split"] == "train").sum()),
+        relabelled_train=int((relabelled["split_after"] == "train").sum()),
         classes=tuple(_class_counts(before, after, old, new)),
         examples={
             "added": _examples(added, None, "class"),

@@ -60,6 +60,7 @@ def test_every_kind_of_change(before, tmp_path):
     change = compare_datasets(before, after)
     assert (change.added, change.added_train, change.added_test, change.removed) == (2, 1, 1, 1)
     assert (change.relabelled, change.moved_between_splits, change.renamed) == (1, 1, 2)
+    assert (change.removed_train, change.relabelled_train) == (1, 1)
     assert change.added_share == pytest.approx(2 / 5)
     assert change.examples["added"] == (
         ImageExample("m/cat/5.png", None, "cat"),
@@ -124,3 +125,11 @@ def test_no_pixels_are_read(before, tmp_path):
     assert compare_datasets(bare, bare).before_images == 4
     with pytest.raises(FileNotFoundError, match="shards are missing"):
         load_dataset(before.folder)
+
+
+def test_what_is_removed_from_the_test_split_or_relabelled_there_is_not_of_the_train_split(tmp_path):
+    test = {1: ("cat", "test", "n/cat/1.png"), 2: ("cat", "test", "n/cat/2.png")}
+    before = write(tmp_path / "before", {**test, 3: ("dog", "train", "n/dog/3.png")})
+    after = write(tmp_path / "after", {1: ("dog", "test", "n/dog/1.png"), 3: ("dog", "train", "n/dog/3.png")})
+    change = compare_datasets(before, after)
+    assert (change.removed, change.removed_train, change.relabelled, change.relabelled_train) == (1, 0, 1, 0)

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from flows.advising.view import unreadable_lines
+from flows.advising.view import _short, unreadable_lines
 from genai_core.advice.facts import DataFacts
 
 BROKEN = DataFacts(
@@ -23,3 +23,9 @@ def test_names_reasons_numbers_and_what_a_run_does_with_them() -> None:
 
 def test_no_line_where_all_can_be_decoded() -> None:
     assert unreadable_lines(replace(BROKEN, unreadable=0, unreadable_files=()), 0.05) == []
+
+
+def test_ranges_of_a_search_are_shown_by_their_last_names() -> None:
+    space = {"models.gan.training.learning_rate": {"low": 0.1, "high": 0.2}, "models.gan.network.width": {}}
+    assert _short(space) == "learning_rate, width"
+    assert (_short([1, 2]), _short(12_000), _short(None), _short(False)) == ("1, 2", "12,000", "null", "false")

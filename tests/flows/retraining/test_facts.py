@@ -31,8 +31,10 @@ from tests.flows.conftest import DVC_WARNS, edit, set_parameter, shell
 
 IMAGES = {
     "added_train": 30,
-    "relabelled": 5,
-    "removed": 2,
+    "relabelled": 7,
+    "relabelled_train": 5,
+    "removed": 4,
+    "removed_train": 2,
     "after": {"splits": {"train": 100, "test": 20}},
     "classes": [
         {"name": "cat", "before": 50, "after": 60},

@@ -169,6 +169,7 @@ def test_the_verdict_is_readable() -> None:
     )
     alone = gate(replace(FACTS, champion=None, difference=None, alone="it draws other classes"), RULES)
     assert alone.rules[0].figures == "it draws other classes"
+    assert not any("no model is in production" in rule.figures for rule in alone.rules)  # there is one
 
 
 def test_false_alarms_and_misses_with_calibrated_intervals() -> None:

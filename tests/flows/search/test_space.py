@@ -1,5 +1,8 @@
 """The space of a search: what may vary, and what a trial's values are."""
 
+import math
+from contextlib import nullcontext
+from pathlib import Path
 from typing import Any
 
 import optuna
@@ -9,7 +12,7 @@ from ruamel.yaml import YAML
 
 from flows.search import SearchError
 from flows.search.space import checked_target, present_in, suggested
-from genai_core.config import Config, RangeConfig, SearchConfig
+from genai_core.config import Config, ConfigError, RangeConfig, SearchConfig, load_config
 from tests.test_rooms import ROOT
 
 RATE = "models.gan.training.learning_rate"
@@ -52,6 +55,15 @@ def test_the_keys_say_whose_figures_count() -> None:
         ({RATE: {"choices": [1e-3, "fast"]}}, {}, f"{RATE}: got 'fast'; allowed: a valid number"),
         ({"models.gan.network.width": {"choices": [12, 16]}}, {}, "got 12; allowed: a multiple of 8"),
         ({"models.gan.network.width": {"low": 16, "high": 64}}, {}, "got 17; allowed: a multiple of 8"),
+        ({"models.gan.family": {"choices": ["gan", "vae"]}}, {}, "models.gan.family: other keys depend on it"),
+        ({"finetune.few_step.steps": {"low": 1, "high": 4}}, {}, "got 3; allowed: 1, 2 or 4"),
+        (
+            {"models.diffusion.sampling.sampler": {"choices": ["heun", "few_step"]}},
+            {},
+            "got 'few_step'; allowed: 'heun'",
+        ),
+        ({"finetune.lora.rank": {"low": 1, "high": 4}}, {}, "nothing unless finetune.kind is lora, and it is full"),
+        ({"finetune.replay_share": {"low": 0.1, "high": 0.4}}, {}, "unless finetune.images is replay, and it is all"),
         # evaluation.seed is 10,000, for 1,600 images.
         ({RATE: {"low": 1e-4, "high": 1e-2}}, {"fresh_seed": 11_599}, "trials with 10000 to 11599 .*; write 11600$"),
         ({RATE: {"low": 1e-4, "high": 1e-2}}, {"fresh_seed": 8_401}, "search.fresh_seed: got 8401"),
@@ -60,6 +72,12 @@ def test_the_keys_say_whose_figures_count() -> None:
 def test_a_space_that_makes_no_sense_is_refused(space: dict[str, Any], search: dict[str, Any], said: str) -> None:
     with pytest.raises(SearchError, match=said):
         target_of(space, **search)
+
+
+def test_a_key_that_has_an_effect_in_some_trials_is_allowed() -> None:
+    rank = {"low": 1, "high": 16, "when": {"finetune.kind": ["lora"]}}
+    space = {"finetune.kind": {"choices": ["full", "lora"]}, "finetune.lora.rank": rank}
+    assert target_of(space) == "evaluate-finetuned"
 
 
 @pytest.mark.parametrize(
@@ -78,6 +96,34 @@ def test_a_space_that_makes_no_sense_is_refused(space: dict[str, Any], search: d
 def test_an_impossible_range_is_refused(given: dict[str, Any], said: str) -> None:
     with pytest.raises(ValidationError, match=said):
         RangeConfig.model_validate(given)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"low": "1", "high": 2}, f".{RATE}.low: got '1'; allowed: a number"),
+        ({"low": True, "high": 2}, f".{RATE}.low: got true; allowed: a number"),
+        ({"low": 1.0, "high": math.inf}, f".{RATE}.high: got inf; allowed: a finite number"),
+        ({"choices": [1, {"a": 2}]}, f".{RATE}.choices.1: a number, text, true, false, null, or a list of these"),
+        ({"max": 2, "min": 1}, f".{RATE}: unknown: max, min; allowed: low, high, log, step, choices, when"),
+        (None, f".{RATE}: got null; allowed: a range such as {{low: 0.1, high: 0.9}}, or {{choices: [1, 2]}}"),
+    ],
+)
+def test_a_fault_of_a_range_is_one_line_in_the_words_of_yaml(tmp_path: Path, given: Any, said: str) -> None:
+    with (tmp_path / "params.yaml").open("w") as file:
+        YAML(typ="safe").dump(values_with({RATE: given}), file)
+    with pytest.raises(ConfigError) as error:
+        load_config(tmp_path / "params.yaml")
+    assert str(error.value) == f"params.yaml: search.space{said}"
+
+
+def test_conditions_tell_true_from_1_and_may_name_a_list() -> None:
+    first, second = "models.gan.training.muon", "models.gan.objective.augment_policy"
+    space = {first: {"choices": [True, False]}, second: {"choices": [[], ["cutout"]]}}
+    for key, value, is_allowed in ((first, True, True), (first, 1, False), (second, ["cutout"], True)):
+        values = values_with({**space, RATE: {"low": 1e-4, "high": 1e-2, "when": {key: [value]}}})["search"]
+        with nullcontext() if is_allowed else pytest.raises(ValidationError, match="1 is not among the choices"):
+            SearchConfig.model_validate(values)
 
 
 def test_a_condition_names_choices_of_an_earlier_key() -> None:

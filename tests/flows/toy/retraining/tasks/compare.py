@@ -13,7 +13,9 @@ values = {
     "added": len(new.keys() - old.keys()),
     "added_train": len(new.keys() - old.keys()),
     "removed": len(old.keys() - new.keys()),
+    "removed_train": len(old.keys() - new.keys()),
     "relabelled": sum(old[name] != new[name] for name in old.keys() & new.keys()),
+    "relabelled_train": sum(old[name] != new[name] for name in old.keys() & new.keys()),
     "classes": [
         {"name": name, "before": a, "after": b} for name, (a, b) in zip(("cat", "dog", "owl"), counts, strict=True)
     ],
