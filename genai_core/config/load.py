@@ -78,7 +78,7 @@ def described(item: Any) -> str:
         return f"{key}: unknown key; see genai_core/config/ for the available keys"
     if kind == "string_pattern_mismatch" and location[:2] == ["search", "space"]:
         names = "dotted names, such as models.gan.training.learning_rate"
-        return f"search.space: got {location[2]!r}; allowed: {names}"
+        return f"{'.'.join(location[:-2])}: got {item['input']!r}; allowed: {names}"  # the last two: its key, "[key]"
     if kind == "union_tag_invalid":
         return f"{key}.{_tag(context)}: got {context['tag']!r}; allowed: {context['expected_tags']}"
     if kind == "union_tag_not_found":

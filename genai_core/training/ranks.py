@@ -92,7 +92,8 @@ class Ranks:
         sizes = [sum(tensor.numel() for tensor in theirs) for theirs in items]
         flat = tensors[0].new_empty(self.count, max(sizes))  # a row per process, of equal length
         own = tensors[0].new_empty(max(sizes))
-        torch.cat([tensor.reshape(-1) for tensor in items[self.rank]], out=own[: sizes[self.rank]])
+        if items[self.rank]:  # there may be fewer tensors than processes
+            torch.cat([tensor.reshape(-1) for tensor in items[self.rank]], out=own[: sizes[self.rank]])
         distributed.all_gather(list(flat), own)
         rows = [
             iter(torch.split(row[:size], [tensor.numel() for tensor in theirs]))

@@ -70,6 +70,13 @@ def with_muon(argument):
     return model.state_dict()
 
 
+def from_the_first(_):
+    """A tensor that the first process alone owns: in the other, only its shape counts."""
+    ranks = Ranks(launch(CPU, "32-true", 1, 2))
+    own = torch.full((2, 3), 7.0, dtype=torch.bfloat16)
+    return ranks.from_owners([own if ranks.is_first else own.new_empty(()).expand(2, 3)], [0])
+
+
 def on_two_nodes(work, arguments):
     """What two processes return, each with an argument of its own. Forked: an import of torch takes seconds."""
     with socket.socket() as free:
@@ -144,6 +151,11 @@ def test_muons_updates_are_the_same_on_all_nodes(tmp_path, precision):
         run(alone, tmp_path / "alone", muon=True)
         for name, weight in alone.state_dict().items():
             torch.testing.assert_close(first[name], weight, rtol=1e-2, atol=1e-3)
+
+
+def test_a_process_that_owns_nothing_gets_the_others_tensors():
+    for (found,) in on_two_nodes(from_the_first, [None, None]):
+        assert torch.equal(found, torch.full((2, 3), 7.0, dtype=torch.bfloat16))
 
 
 def test_a_machine_that_is_started_alone_does_not_wait_for_others(monkeypatch):

@@ -171,6 +171,7 @@ def test_results_that_come_after_slow_ones_are_accepted_together(
             acceptance.offer(Result(Job("run", "commit", stage, {}), {}, ran=True))
             while not accepted:
                 time.sleep(0.01)
+            time.sleep(0.1)  # without a pause, the second one would be accepted before the third one comes
         began = time.monotonic()
         assert acceptance.close() == {}
         assert accepted == [["first"], ["second", "third"]]

@@ -106,6 +106,10 @@ def test_an_impossible_range_is_refused(given: dict[str, Any], said: str) -> Non
         ({"low": 1.0, "high": math.inf}, f".{RATE}.high: got inf; allowed: a finite number"),
         ({"choices": [1, {"a": 2}]}, f".{RATE}.choices.1: a number, text, true, false, null, or a list of these"),
         ({"max": 2, "min": 1}, f".{RATE}: unknown: max, min; allowed: low, high, log, step, choices, when"),
+        (
+            {"low": 1.0, "high": 2.0, "when": {"Kind": [1]}},
+            f".{RATE}.when: got 'Kind'; allowed: dotted names, such as models.gan.training.learning_rate",
+        ),
         (None, f".{RATE}: got null; allowed: a range such as {{low: 0.1, high: 0.9}}, or {{choices: [1, 2]}}"),
     ],
 )
