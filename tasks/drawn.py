@@ -47,7 +47,7 @@ def read_contender(name: str, folder: Path, config: Config, workspace: Path = Pa
     chosen = folder / SELECTION_FILE
     distilled = isinstance(description.config, DistilledRecipe)
     if not chosen.is_file() and _is(folder, workspace / FINETUNED) and not distilled:
-        chosen = continued(folder, description, workspace) / SELECTION_FILE
+        chosen = continued(folder, description, config, workspace) / SELECTION_FILE
     if chosen.is_file():
         values = json.loads(chosen.read_text())
         sha256 = values.get("protocol", {}).get("extractor_sha256", "")
@@ -63,13 +63,15 @@ def read_contender(name: str, folder: Path, config: Config, workspace: Path = Pa
     return Contender(name, folder, description, own.sampling, "")
 
 
-def continued(folder: Path, description: ModelDescription, workspace: Path) -> Path:
+def continued(folder: Path, description: ModelDescription, config: Config, workspace: Path) -> Path:
     """Return the folder of the model that models/finetuned continues, by its weights: its sampling options are there.
 
-    Not what finetune.start names now: that may have changed since. Raises ValueError if neither has these weights.
+    What finetune.start names may have changed since, so the other one is tried, too. Raises ValueError if neither has
+    these weights.
     """
     origin = str(description.training_summary.get("started from", ""))
-    for start in get_args(FinetuneConfig.model_fields["start"].annotation):
+    starts = get_args(FinetuneConfig.model_fields["start"].annotation)
+    for start in sorted(starts, key=lambda start: start != config.finetune.start):
         place = workspace / "models" / str(start)
         if (place / CONFIG_FILE).is_file() and origin == f"weights {read_config(place).sha256[WEIGHTS_FILE]}":
             return place
