@@ -258,7 +258,7 @@ def _affordable(hours: float | None, most: float) -> Rule:
 def _preferred(preference: Preference | None, least: float, *, final: bool) -> Rule:
     """Not preferred is what the interval cannot exclude; few votes give a wide one."""
     if preference is None:
-        return Rule("preferred", True, "no model is in production to compare with")
+        return Rule("preferred", True, "there is no model in production that it can be compared with")
     figures = (
         f"{counted(preference.votes, 'vote')}: {preference.value:.0%} for the candidate, between {preference.low:.0%} "
         f"and {preference.high:.0%}; at least {least:.0%} needed"
