@@ -160,9 +160,9 @@ class Acceptance:
         self._thread.join()
 
     def _work(self) -> None:
-        """Accept what has come meanwhile together: the larger the pipeline, the longer it takes to read it.
+        """Accept what has come meanwhile together, then pause: the threads that follow the stages need time, too.
 
-        With pauses, as what follows the stages needs this process, too: a pipeline of 1,000 is read in a second.
+        Each time, DVC reads and writes the whole pipeline. With 1,000 stages, that takes about a second.
         """
         is_over, until = False, 0.0
         while not is_over:

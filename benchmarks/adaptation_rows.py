@@ -1,0 +1,170 @@
+"""The trainings of benchmarks/adaptation.py: the data, the rows of the table, and how each row's model is made."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from pydantic import TypeAdapter
+from ruamel.yaml import YAML
+
+from benchmarks.fashion_mnist import CLASSES, fashion_mnist_dataset
+from genai_core.config import ModelConfig
+from genai_core.data.dataset.dataset import SPLITS, Dataset, load_dataset
+from genai_core.data.dataset.loader import ResidentBatches
+from genai_core.data.dataset.seen import epoch_with_replay
+from genai_core.data.dataset.writer import DatasetWriter
+from genai_core.image_size import ImageSize
+from genai_core.models.adapting.adapt import adapted
+from genai_core.models.adapting.lora import add_lora, merge_lora
+from genai_core.models.artifact import build_model, save_model
+from genai_core.models.protocol import GenerativeModel, ImageShape
+from genai_core.progress import Progress
+from genai_core.training.checkpoint import Checkpoints
+from genai_core.training.loop import Hardware, train
+from genai_core.training.rates import learning_rates
+
+ROOT = Path(__file__).parents[1]
+SIZE = 16
+NEW = ("sandal", "bag")
+OLD = tuple(name for name in CLASSES if name not in NEW)
+SCRATCH_IMAGES, BASE_IMAGES = 60_000, 48_000  # as many of each class
+CPU = torch.device("cpu")
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """How a row continues the base. replay: share of old images, None for all images alike, 0.0 for new ones only."""
+
+    images: int
+    rate: float = 1.0  # share of the model's own learning rate
+    replay: float | None = None
+    random_rows: bool = False  # new classes start with random embeddings, not the mean of the others
+    lora_rank: int | None = None
+    class_rate: float = 1.0  # learning rate of the class embeddings over that of the rest
+    adamw: bool = False  # also with --muon
+    average: int = 8  # share of the images that is the average's half-life: one in so many
+
+
+ROWS: dict[str, Tuning | None] = {
+    "base": None,
+    "scratch": None,
+    "all images, rate 0.5": Tuning(18_000, 0.5),
+    "all images, rate 0.5, random rows": Tuning(18_000, 0.5, random_rows=True),
+    "half replayed, rate 0.5": Tuning(18_000, 0.5, replay=0.5),
+    "all images": Tuning(18_000),
+    "half replayed": Tuning(18_000, replay=0.5),
+    "all images, classes 10": Tuning(18_000, class_rate=10.0),
+    "all images, rate 0.5, classes 20": Tuning(18_000, 0.5, class_rate=20.0),
+    "all images, rate 0.75, classes 20": Tuning(18_000, 0.75, class_rate=20.0),
+    "all images, rate 0.75, classes 13.3 (auto)": Tuning(18_000, 0.75, class_rate=10.0 / 0.75),
+    "all images, rate 0.35, classes 29": Tuning(18_000, 0.35, class_rate=29.0),
+    "all images, rate 0.2, classes 50": Tuning(18_000, 0.2, class_rate=50.0),
+    "all images, rate 0.75, classes 4": Tuning(18_000, 0.75, class_rate=4.0),
+    "all images, rate 0.5, classes 6": Tuning(18_000, 0.5, class_rate=6.0),
+    "two thirds replayed, rate 0.5, classes 8": Tuning(18_000, 0.5, replay=2 / 3, class_rate=8.0),
+    "all images, rate 0.75, classes 13.3 (auto), AdamW": Tuning(18_000, 0.75, class_rate=10.0 / 0.75, adamw=True),
+    "all images, rate 0.75, classes 13.3 (auto), 30,000": Tuning(30_000, 0.75, class_rate=10.0 / 0.75),
+    "two thirds replayed, classes 10, average of a quarter": Tuning(18_000, replay=2 / 3, class_rate=10.0, average=4),
+    "two thirds replayed, classes 10": Tuning(18_000, replay=2 / 3, class_rate=10.0),
+    "all images, LoRA 8, classes 10": Tuning(18_000, lora_rank=8, class_rate=10.0),
+    "new images only, classes 10": Tuning(18_000, replay=0.0, class_rate=10.0),
+}
+
+
+def datasets(out: Path, data: Path) -> tuple[Dataset, Dataset]:
+    """Fashion-MNIST at 16x16, and the part of it without the new classes."""
+    large = fashion_mnist_dataset(out / "data32", data, 2 * SIZE)
+    found = []
+    for folder, classes in ((out / "all", CLASSES), (out / "old", OLD)):
+        if not (folder / "dataset.json").is_file():
+            size = ImageSize.square(SIZE)
+            writer = DatasetWriter(folder, image_size=size, channels=1, classes=classes, shard_images=10_000)
+            for split in SPLITS:
+                images, labels = large.images(split), large.labels(split)
+                assert labels is not None
+                small = images.reshape(-1, 1, SIZE, 2, SIZE, 2).mean(axis=(3, 5)).round().astype(np.uint8)
+                kept = [index for index, label in enumerate(labels) if CLASSES[label] in classes]
+                numbers = np.array([classes.index(CLASSES[label]) for label in labels[kept]])
+                writer.add(split, small[kept], numbers)
+            writer.finish()
+        found.append(load_dataset(folder))
+    return found[0], found[1]
+
+
+def make(
+    name: str, folder: Path, base: Path, whole: Dataset, old: Dataset, muon: bool, stop_requested: Callable[[], bool]
+) -> None:
+    """Train the row's model, or go on, and save it in `folder`. Raises TrainingStoppedError."""
+    if (folder / "config.json").is_file():
+        return
+    config, tuning = recipe(muon), ROWS[name]
+    dataset = old if name == "base" else whole
+    shape = ImageShape(ImageSize.square(SIZE), 1, tuple(dataset.info.classes))
+    torch.manual_seed(0)
+    training, rates, epoch = config.training, None, None
+    if tuning is None:
+        images = BASE_IMAGES if name == "base" else SCRATCH_IMAGES
+        model = build_model(config, shape)
+        training = training.model_copy(update={"total_images": images, "ema_halflife_images": images // 20})
+    else:
+        model = adapted(base, shape).model
+        if tuning.random_rows:
+            randomise(model)
+        training = training.model_copy(
+            update={
+                "total_images": tuning.images,
+                "learning_rate": training.learning_rate * tuning.rate,
+                "warmup_images": tuning.images // 8,
+                "ema_halflife_images": tuning.images // tuning.average,
+                "seed": 1,
+                "muon": muon and not tuning.adamw,
+            }
+        )
+        if tuning.lora_rank or tuning.class_rate != 1.0:
+            rates = learning_rates(model, 1.0, (), tuning.class_rate)
+        if tuning.lora_rank:
+            assert rates is not None
+            rates = add_lora(model, tuning.lora_rank, float(tuning.lora_rank), rates)
+        if tuning.replay is not None:
+            labels = dataset.labels("train")
+            assert labels is not None
+            is_new = np.isin(labels, [CLASSES.index(each) for each in NEW])
+            epoch = epoch_with_replay(is_new, tuning.replay, 1)
+    batches = ResidentBatches(
+        dataset.images("train"), dataset.labels("train"), batch_images=64, seed=training.seed, device=CPU, epoch=epoch
+    )
+    result = train(
+        model,
+        batches,
+        training,
+        hardware=Hardware(CPU),
+        checkpoints=Checkpoints(folder / "checkpoints", "row", {"name": name, "tuning": repr(tuning)}),
+        checkpoint_every_s=30.0,
+        progress=Progress(folder / "progress.json"),
+        stop_requested=stop_requested,
+        from_average=tuning is not None,
+        rates=rates,
+    )
+    merge_lora(model)
+    save_model(folder, model, config, dataset=dataset.info.fingerprint, training_summary={"images": result.images})
+
+
+def randomise(model: GenerativeModel) -> None:
+    """Give the new classes the rows that a new network has, instead of the mean of the others."""
+    weight = model.get_parameter("network.class_embedding.weight")
+    with torch.no_grad():
+        for name in NEW:
+            weight[CLASSES.index(name)] = torch.randn(weight.shape[1], generator=torch.Generator().manual_seed(1))
+
+
+def recipe(muon: bool) -> Any:
+    """The race's diffusion recipe, smaller; its sampling levels are for images of twice the side."""
+    values = YAML(typ="safe").load(ROOT / "benchmarks" / "fashion_mnist.yaml")["diffusion"]
+    values["network"]["width"] = 32
+    values["training"]["muon"] = muon
+    values["sampling"]["noise_levels"] = [level / 2 for level in values["sampling"]["noise_levels"]]
+    values["sampling"].update(sigma_min=0.02, sigma_max=63.0)
+    return TypeAdapter(ModelConfig).validate_python(values)
