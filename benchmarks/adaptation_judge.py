@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from benchmarks.adaptation_rows import BASE_IMAGES, CPU, NEW, OLD, ROWS, SCRATCH_IMAGES, recipe
+from benchmarks.adaptation_rows import CPU, NEW, OLD, ROWS, Start, recipe
 from benchmarks.fashion_mnist import CLASSES
 from benchmarks.race_judge import EXTRACTOR
 from genai_core.data.dataset.dataset import SPLITS, Dataset
@@ -98,14 +98,13 @@ def print_table(out: Path, floor: float) -> None:
     )
     print("|---|---|---|---|---|---|---|")
     for name, figures in rows.items():
-        classes, tuning = figures["classes"], ROWS[name]
-        images = tuning.images if tuning else {"base": BASE_IMAGES, "scratch": SCRATCH_IMAGES}[name]
+        classes, row = figures["classes"], ROWS[name]
         means = [_mean(classes, group) for group in (OLD, NEW)]
         worse = worse_classes(classes, rows["base"]["classes"]) if name != "base" else []
         whole = "" if name == "base" else f"{figures['fd']:.2f}"
-        more = "" if tuning is None else over_scratch(figures, rows["scratch"])
+        more = "" if isinstance(row, Start) else over_scratch(figures, rows["scratch"])
         told = "" if name == "base" else ", ".join(worse) or "none"
-        print(f"| {name} | {images:,} | {whole} | {more} | {means[0]} | {told} | {means[1]} |")
+        print(f"| {name} | {row.images:,} | {whole} | {more} | {means[0]} | {told} | {means[1]} |")
 
 
 def over_scratch(found: dict[str, Any], scratch: dict[str, Any]) -> str:

@@ -30,8 +30,17 @@ ROOT = Path(__file__).parents[1]
 SIZE = 16
 NEW = ("sandal", "bag")
 OLD = tuple(name for name in CLASSES if name not in NEW)
-SCRATCH_IMAGES, BASE_IMAGES = 60_000, 48_000  # as many of each class
 CPU = torch.device("cpu")
+
+
+@dataclass(frozen=True)
+class Start:
+    """A training from random weights."""
+
+    images: int
+    batch: int = 64
+    rate: float = 1.0  # share of the recipe's learning rate
+    seed: int = 0
 
 
 @dataclass(frozen=True)
@@ -46,11 +55,14 @@ class Tuning:
     class_rate: float = 1.0  # learning rate of the class embeddings over that of the rest
     adamw: bool = False  # also with --muon
     average: int = 8  # share of the images that is the average's half-life: one in so many
+    batch: int = 64
 
 
-ROWS: dict[str, Tuning | None] = {
-    "base": None,
-    "scratch": None,
+ROWS: dict[str, Start | Tuning] = {
+    "base": Start(48_000),  # as many of each class as scratch
+    "scratch": Start(60_000),
+    "scratch, another seed": Start(60_000, seed=1),
+    "scratch, batches of 32": Start(60_000, batch=32, rate=0.7),
     "all images, rate 0.5": Tuning(18_000, 0.5),
     "all images, rate 0.5, random rows": Tuning(18_000, 0.5, random_rows=True),
     "half replayed, rate 0.5": Tuning(18_000, 0.5, replay=0.5),
@@ -64,6 +76,13 @@ ROWS: dict[str, Tuning | None] = {
     "all images, rate 0.2, classes 50": Tuning(18_000, 0.2, class_rate=50.0),
     "all images, rate 0.75, classes 4": Tuning(18_000, 0.75, class_rate=4.0),
     "all images, rate 0.5, classes 6": Tuning(18_000, 0.5, class_rate=6.0),
+    "all images, rate 0.53, classes 19 (auto), batches of 32": Tuning(18_000, 0.53, class_rate=10.0 / 0.53, batch=32),
+    "all images, rate 0.375, classes 27 (auto), batches of 16": Tuning(
+        18_000, 0.375, class_rate=10.0 / 0.375, batch=16
+    ),
+    "three quarters replayed, rate 0.375, classes 27, batches of 16": Tuning(
+        18_000, 0.375, replay=0.75, class_rate=10.0 / 0.375, batch=16
+    ),
     "two thirds replayed, rate 0.5, classes 8": Tuning(18_000, 0.5, replay=2 / 3, class_rate=8.0),
     "all images, rate 0.75, classes 13.3 (auto), AdamW": Tuning(18_000, 0.75, class_rate=10.0 / 0.75, adamw=True),
     "all images, rate 0.75, classes 13.3 (auto), 30,000": Tuning(30_000, 0.75, class_rate=10.0 / 0.75),
@@ -100,52 +119,61 @@ def make(
     """Train the row's model, or go on, and save it in `folder`. Raises TrainingStoppedError."""
     if (folder / "config.json").is_file():
         return
-    config, tuning = recipe(muon), ROWS[name]
+    config, row = recipe(muon), ROWS[name]
     dataset = old if name == "base" else whole
     shape = ImageShape(ImageSize.square(SIZE), 1, tuple(dataset.info.classes))
-    torch.manual_seed(0)
     training, rates, epoch = config.training, None, None
-    if tuning is None:
-        images = BASE_IMAGES if name == "base" else SCRATCH_IMAGES
+    common = {
+        "total_images": row.images,
+        "batch_images": row.batch,
+        "learning_rate": training.learning_rate * row.rate,
+    }
+    if isinstance(row, Start):
+        torch.manual_seed(row.seed)
         model = build_model(config, shape)
-        training = training.model_copy(update={"total_images": images, "ema_halflife_images": images // 20})
+        training = training.model_copy(update={**common, "seed": row.seed, "ema_halflife_images": row.images // 20})
     else:
+        torch.manual_seed(0)
         model = adapted(base, shape).model
-        if tuning.random_rows:
+        if row.random_rows:
             randomise(model)
         training = training.model_copy(
             update={
-                "total_images": tuning.images,
-                "learning_rate": training.learning_rate * tuning.rate,
-                "warmup_images": tuning.images // 8,
-                "ema_halflife_images": tuning.images // tuning.average,
+                **common,
+                "warmup_images": row.images // 8,
+                "ema_halflife_images": row.images // row.average,
                 "seed": 1,
-                "muon": muon and not tuning.adamw,
+                "muon": muon and not row.adamw,
             }
         )
-        if tuning.lora_rank or tuning.class_rate != 1.0:
-            rates = learning_rates(model, 1.0, (), tuning.class_rate)
-        if tuning.lora_rank:
+        if row.lora_rank or row.class_rate != 1.0:
+            rates = learning_rates(model, 1.0, (), row.class_rate)
+        if row.lora_rank:
             assert rates is not None
-            rates = add_lora(model, tuning.lora_rank, float(tuning.lora_rank), rates)
-        if tuning.replay is not None:
+            rates = add_lora(model, row.lora_rank, float(row.lora_rank), rates)
+        if row.replay is not None:
             labels = dataset.labels("train")
             assert labels is not None
             is_new = np.isin(labels, [CLASSES.index(each) for each in NEW])
-            epoch = epoch_with_replay(is_new, tuning.replay, 1)
+            epoch = epoch_with_replay(is_new, row.replay, 1)
     batches = ResidentBatches(
-        dataset.images("train"), dataset.labels("train"), batch_images=64, seed=training.seed, device=CPU, epoch=epoch
+        dataset.images("train"),
+        dataset.labels("train"),
+        batch_images=row.batch,
+        seed=training.seed,
+        device=CPU,
+        epoch=epoch,
     )
     result = train(
         model,
         batches,
         training,
         hardware=Hardware(CPU),
-        checkpoints=Checkpoints(folder / "checkpoints", "row", {"name": name, "tuning": repr(tuning)}),
+        checkpoints=Checkpoints(folder / "checkpoints", "row", {"name": name, "tuning": repr(row)}),
         checkpoint_every_s=30.0,
         progress=Progress(folder / "progress.json"),
         stop_requested=stop_requested,
-        from_average=tuning is not None,
+        from_average=isinstance(row, Tuning),
         rates=rates,
     )
     merge_lora(model)

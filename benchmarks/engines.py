@@ -1,13 +1,14 @@
-"""The toy pipeline on a cluster of Ray, Dask or Slurm on this machine: hashes, a killed worker, overhead a stage.
+"""A pipeline on a cluster of Ray, Dask or Slurm on this machine: hashes, a killed worker, overhead a stage.
 
     python -m benchmarks.engines dask          # or ray, slurm; what has to be installed: docs/machines.md
     python -m benchmarks.engines dask --kill   # a worker, in the middle of a training
+    python -m benchmarks.engines dask --workers 3 --checkout PATH   # the pipeline of `make demo`, which has run in PATH
     python -m benchmarks.engines dask --chain 10    # the overhead of ten stages that do nothing
     python -m benchmarks.engines dask --branches 4  # what four chains of stages move, with and without data locality
 
-It starts the cluster with two workers of two cores each, which share no disk but the git and the DVC remote. Slurm's
-nodes share the workspace, too. The pipeline runs on this machine and on the cluster, and the hashes of all outputs are
-compared; again after a change of the first stage.
+It starts the cluster with workers of two cores each, which share no disk but the git and the DVC remote. Slurm's nodes
+share the workspace, too. The toy pipeline runs on this machine and on the cluster, and the hashes of all outputs are
+compared; again after a change of the first stage. The demo's pipeline runs once.
 
 --chain runs stages that follow each other instead, and prints the overhead per stage with warm workers.
 
@@ -32,7 +33,7 @@ from pathlib import Path
 
 from benchmarks.chain import branches_workspace, chain_workspace, measure_chain
 from benchmarks.scale_out import MODELS, hashes
-from benchmarks.scale_out_machines import set_value, toy_workspace
+from benchmarks.scale_out_machines import digits_workspace, set_value, toy_workspace
 from flows.data.stores import add_default_remote
 from tests.flows.executors.clusters import Cluster, dask_cluster, ray_cluster, slurm_cluster
 from tests.flows.toy_home import own_settings, shell
@@ -51,6 +52,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("engine", choices=sorted(CLUSTERS))
     parser.add_argument("--seconds", type=float, default=4.0, help="of each of four trainings")
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--checkout", type=Path, help="run the demo's pipeline with the images that are there")
     parser.add_argument("--kill", action="store_true", help="one run, in which a worker is killed")
     parser.add_argument("--chain", type=int, help="measure the overhead in a chain of so many stages")
     parser.add_argument("--repeats", type=int, default=3, help="of this measurement")
@@ -66,7 +69,7 @@ def main() -> None:
         elif arguments.chain:
             overhead(folder, arguments.engine, arguments.chain, arguments.repeats)
         else:
-            measure(folder, arguments.engine, kills=arguments.kill)
+            measure(folder, arguments)
 
 
 def overhead(folder: Path, engine: str, length: int, repeats: int) -> None:
@@ -110,23 +113,30 @@ def connect(folder: Path, workspace: Path) -> None:
     shell(folder, f"git init -q --bare {folder / 'origin.git'}")
     add_default_remote(workspace, str(folder / "store"))
     set_value(workspace, "compute", "accelerator", "cpu")
-    shell(workspace, f"git remote add origin {folder / 'origin.git'} && git add -A && git commit -q -m connected")
+    shell(workspace, f"git remote remove origin; git remote add origin {folder / 'origin.git'}")
+    shell(workspace, "git add -A && git commit -q -m connected")
     shell(workspace, "git push -q origin HEAD:main")
 
 
-def measure(folder: Path, engine: str, *, kills: bool) -> None:
-    workspace = toy_workspace(folder / "one", MODELS)
+def measure(folder: Path, arguments: argparse.Namespace) -> None:
+    engine, checkout = arguments.engine, arguments.checkout
+    workspace = digits_workspace(checkout, folder / "one") if checkout else toy_workspace(folder / "one", MODELS)
     connect(folder, workspace)
     several = shutil.copytree(workspace, folder / "several", symlinks=True)
     alone_s = run(workspace, "local")
     print(f"one machine: {alone_s:.1f} s", flush=True)
-    with CLUSTERS[engine](folder) as cluster:
+    with CLUSTERS[engine](folder, arguments.workers) as cluster:
         os.environ.update(cluster.variables)
-        if kills:
+        if arguments.kill:
             killer = threading.Thread(target=kill_one, args=(cluster,), daemon=True)
             killer.start()
             print(f"{engine}, with a killed worker: {run(several, engine):.1f} s", flush=True)
             compare(workspace, several)
+            return
+        if checkout:
+            print(f"{engine}, {arguments.workers} workers: {run(several, engine):.1f} s", flush=True)
+            compare(workspace, several)
+            print(f"again, nothing changed: {run(several, engine):.1f} s", flush=True)
             return
         for what in ("cold workers", "a changed parameter, warm workers"):
             seconds = run(several, engine)

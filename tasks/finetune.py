@@ -54,7 +54,8 @@ def main() -> None:
         dataset = load_dataset(Path("data") / config.dataset)
         torch.manual_seed(config.seed)
         found = adapted(start, shape_of(dataset))
-        rates = finetune_rates(config, len(found.new_classes))
+        own_batch = description.config.training.batch_images
+        rates = finetune_rates(config, len(found.new_classes), own_batch)
         _tell(context, *(f"{start}: {change}" for change in found.changes), rates.understood)
         is_new = new_images(context, dataset, start)
         seen = count_seen_held_out(dataset, start / SEEN_FILE)
@@ -90,6 +91,7 @@ def main() -> None:
 def finetuning(own: TrainingConfig, config: FinetuneConfig, rates: FinetuneRates) -> TrainingConfig:
     """Return the model's own training section with the values of the finetune section replaced."""
     changes = {name: value for name, value in config if name in TrainingConfig.model_fields}
+    changes["batch_images"] = config.batch_images or own.batch_images
     changes["learning_rate"] = own.learning_rate * rates.share
     return own.model_copy(update=changes)
 

@@ -60,6 +60,9 @@ class FinetuneConfig(Section):
     replay_share: float = Field(gt=0.0, lt=1.0, description="with replay: share of old images among those seen")
     dataset: Literal["prepared", "augmented"] = Field(description="augmented: with the copies that `augment:` adds")
     total_images: PositiveInt
+    batch_images: PositiveInt | None = Field(
+        description="images per step; null: as in the model's training. Smaller batches learn more from as many images"
+    )
     max_seconds: float | None = Field(gt=0.0, description="ends the run if reached before total_images; null: no limit")
     learning_rate_share: RateShare = Field(
         description="share of the model's own learning rate; auto: by kind, and whether classes are new"

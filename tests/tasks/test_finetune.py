@@ -53,6 +53,16 @@ def test_continues_from_the_selected_weights(selected):
     assert read_json("metrics/cost/finetune.json")["images"] == 96
 
 
+def test_smaller_batches_take_more_and_smaller_steps(selected, capsys):
+    own = load_config(PARAMS).model("small").training
+    change_params(finetune={"batch_images": own.batch_images // 4})
+    finetune.main()
+    training = read_config(selected / "models/finetuned").config.training
+    assert training.batch_images == own.batch_images // 4
+    assert training.learning_rate == pytest.approx(0.1 * own.learning_rate / 2)
+    assert f"batches of {own.batch_images // 4} instead of {own.batch_images}" in capsys.readouterr().out
+
+
 def test_the_new_average_starts_with_the_loaded_one(selected):
     """With a half-life far beyond the run, only the loaded average remains; with one image, nothing of it."""
     loaded, averages = load_model(selected / "models/selected").sampled_network().state_dict(), {}

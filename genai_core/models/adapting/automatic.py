@@ -3,8 +3,12 @@
 A class that is new starts as the mean of the others. With Adam, a weight moves by about the learning rate in a step,
 and an embedding has further to go than any other weight: at the rate of the rest, it hardly leaves its start, and the
 model draws mixtures of the old classes (benchmarks/README.md, "Two classes arrive").
+
+The steps of smaller batches are noisier: with Adam, the learning rate falls with the square root of the batch (Malladi
+et al. 2022, arXiv 2205.10287).
 """
 
+import math
 from dataclasses import dataclass
 
 from genai_core.config import FinetuneConfig
@@ -29,14 +33,20 @@ class FinetuneRates:
     understood: str
 
 
-def finetune_rates(config: FinetuneConfig, new_classes: int) -> FinetuneRates:
-    """Return the learning rates, with what auto stands for. new_classes: how many the model did not draw before."""
+def finetune_rates(config: FinetuneConfig, new_classes: int, own_batch: int) -> FinetuneRates:
+    """Return the learning rates, with what auto stands for.
+
+    new_classes: how many the model did not draw before. own_batch: images per step of the model's own training.
+    """
     share = _SHARES[config.kind]
     if new_classes:
         share = max(share, _SHARE_WITH_NEW_CLASSES)
+    batch = config.batch_images or own_batch
+    if batch < own_batch:
+        share *= math.sqrt(batch / own_batch)
     found = []
     if isinstance(config.learning_rate_share, str):
-        found.append(f"learning_rate_share {share:g}")
+        found.append(f"learning_rate_share {share:.3g}")
     else:
         share = config.learning_rate_share
     class_rate = _NEW_CLASSES / share if new_classes else 1.0
@@ -45,4 +55,6 @@ def finetune_rates(config: FinetuneConfig, new_classes: int) -> FinetuneRates:
     else:
         class_rate = config.class_rate
     why = "because classes are new" if new_classes else f"with kind {config.kind}"
+    if batch < own_batch:
+        why += f" and batches of {batch} instead of {own_batch}"
     return FinetuneRates(share, class_rate, f"finetune: auto is {', '.join(found)}, {why}" if found else "")

@@ -47,10 +47,10 @@ class Cluster:
 
 
 @contextmanager
-def dask_cluster(folder: Path) -> Iterator[Cluster]:
-    """A scheduler and two workers of two cores each; the first one has the label `cellar`."""
+def dask_cluster(folder: Path, workers: int = 2) -> Iterator[Cluster]:
+    """A scheduler and workers of two cores each; the first one has the label `cellar`."""
     _need("distributed")
-    cluster, file = Cluster([folder / "home-0", folder / "home-1"]), folder / "scheduler.json"
+    cluster, file = Cluster(_homes(folder, workers)), folder / "scheduler.json"
     with ExitStack() as stack:
         scheduler = ["dask", "scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard"]
         _started(stack, folder, "scheduler", [*scheduler, "--scheduler-file", str(file)])
@@ -75,10 +75,10 @@ def dask_cluster(folder: Path) -> Iterator[Cluster]:
 
 
 @contextmanager
-def ray_cluster(folder: Path) -> Iterator[Cluster]:
-    """A head without cores, where the test is, and two nodes of two cores; the first one has the place `cellar`."""
+def ray_cluster(folder: Path, workers: int = 2) -> Iterator[Cluster]:
+    """A head without cores, where the test is, and nodes of two cores; the first one has the place `cellar`."""
     _need("ray")
-    cluster = Cluster([folder / "home-0", folder / "home-1"])
+    cluster = Cluster(_homes(folder, workers))
     with ExitStack() as stack:
         # Its sockets have long names, and a socket's name may have 107 bytes.
         scratch = stack.enter_context(tempfile.TemporaryDirectory(prefix="ray-", dir="/tmp"))
@@ -99,15 +99,19 @@ def ray_cluster(folder: Path) -> Iterator[Cluster]:
         yield cluster
 
 
+def _homes(folder: Path, workers: int) -> list[Path]:
+    return [folder / f"home-{number}" for number in range(workers)]
+
+
 def _has_started(log: Path) -> bool:
     return "Ray runtime started" in log.read_text()
 
 
-# Three daemons of one machine: authentication, controller, and one slurmd for each node.
+# Daemons of one machine: authentication, controller, and one slurmd for each node.
 _SLURM = """
 ClusterName=toy
 SlurmctldHost={host}(127.0.0.1)
-SlurmctldPort={ports[0]}
+SlurmctldPort={port}
 SlurmUser=root
 SlurmdUser=root
 AuthInfo=socket={folder}/socket
@@ -123,26 +127,32 @@ SlurmdParameters=config_overrides
 SlurmdTimeout=10
 KillWait=5
 ReturnToService=2
-NodeName=node-0 NodeHostname={host} NodeAddr=127.0.0.1 Port={ports[1]} CPUs=2 RealMemory=6000 Feature=cellar
-NodeName=node-1 NodeHostname={host} NodeAddr=127.0.0.1 Port={ports[2]} CPUs=2 RealMemory=6000
+{nodes}
 PartitionName=all Nodes=ALL Default=YES State=UP
 """
 
 
 @contextmanager
-def slurm_cluster(folder: Path) -> Iterator[Cluster]:
-    """A controller and two nodes of two cores each; the first one has the feature `cellar`."""
+def slurm_cluster(folder: Path, workers: int = 2) -> Iterator[Cluster]:
+    """A controller and nodes of two cores each; the first one has the feature `cellar`."""
     if shutil.which("slurmctld") is None or shutil.which("munged") is None or os.getuid() != 0:
         pytest.skip("needs Slurm and munge (apt-get install slurm-wlm munge), and root to start them")
-    cluster = Cluster([folder / "home" / "node-0", folder / "home" / "node-1"])
+    names = [f"node-{number}" for number in range(workers)]
+    cluster = Cluster([folder / "home" / name for name in names])
     with ExitStack() as stack:
         # Its sockets have long names; and munge refuses a folder that others may write to.
         own = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="slurm-", dir="/tmp")))
         own.chmod(0o755)
-        for name in ("state", "node-0", "node-1"):
+        for name in ("state", *names):
             (own / name).mkdir()
-        host, ports = socket.gethostname().partition(".")[0], [_free_port() for _ in range(3)]
-        (own / "slurm.conf").write_text(_SLURM.format(host=host, ports=ports, folder=own))
+        host = socket.gethostname().partition(".")[0]
+        nodes = [
+            f"NodeName={name} NodeHostname={host} NodeAddr=127.0.0.1 Port={_free_port()} CPUs=2 RealMemory=6000"
+            for name in names
+        ]
+        nodes[0] += " Feature=cellar"
+        text = _SLURM.format(host=host, port=_free_port(), folder=own, nodes="\n".join(nodes))
+        (own / "slurm.conf").write_text(text)
         (own / "key-file").write_bytes(os.urandom(1024))
         (own / "key-file").chmod(0o400)
         at = {"SLURM_CONF": str(own / "slurm.conf")}
@@ -151,7 +161,7 @@ def slurm_cluster(folder: Path) -> Iterator[Cluster]:
         _command(stack, folder, "munged", ["munged", "-F", "--force", *munge])
         wait_for(lambda: (own / "socket").exists(), START_S)
         _command(stack, folder, "controller", ["slurmctld", "-D"], at)
-        for node in ("node-0", "node-1"):
+        for node in names:
             cluster.workers.append(_command(stack, folder, node, ["slurmd", "-D", "-N", node], at))
         cluster.variables = {**at, "GENAI_WORKER_HOME": str(folder / "home"), "PYTHONPATH": str(ROOT)}
         yield cluster
