@@ -17,13 +17,17 @@ from genai_core.models.protocol import GenerativeModel
 
 
 class LowRank(nn.Module):
-    """A change of a layer's weights, zero at the start. rank: at most the smaller side of the weights as a matrix."""
+    """A change of a layer's weights, zero at the start.
+
+    A rank above the smaller side of the weights, as a matrix, would add nothing: that many numbers are left out. The
+    scale is alpha / rank all the same, as in all layers.
+    """
 
     def __init__(self, weight: Tensor, rank: int, alpha: float) -> None:
         super().__init__()
         rows, columns = len(weight), weight[0].numel()
-        rank = min(rank, rows, columns)
         self.scale = alpha / rank
+        rank = min(rank, rows, columns)
         self.down = nn.Parameter(torch.randn(rank, columns) / math.sqrt(columns))
         self.up = nn.Parameter(torch.zeros(rows, rank))
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from genai_core.models.adapting.lora import add_lora, merge_lora
+from genai_core.models.adapting.lora import LowRank, add_lora, merge_lora
 from genai_core.models.artifact import build_model
 from genai_core.models.protocol import to_unit
 from genai_core.training.rates import learning_rates
@@ -50,3 +50,10 @@ def test_a_layer_that_is_frozen_gets_no_change() -> None:
 def drawn(model):
     labels = torch.arange(3)
     return model.eval().sample(labels, labels, model.preview_sampling)
+
+
+def test_all_layers_have_the_scale_that_rank_and_alpha_say() -> None:
+    """A change of one row cannot have a higher rank; it is as strong as the others all the same."""
+    for rows in (1, 64):
+        change = LowRank(torch.zeros(rows, 64), rank=8, alpha=4.0)
+        assert (change.scale, len(change.down)) == (0.5, min(rows, 8))
