@@ -21,11 +21,13 @@ if TYPE_CHECKING:
 _DIGITS = 3  # significant ones of a number that is tried
 _MOST_CHECKED = 64  # of the whole numbers in a range
 # Keys that change nothing unless another key has this value.
-_ONLY_WITH = {
-    "finetune.lora.": ("finetune.kind", "lora"),
-    "finetune.few_step.": ("finetune.kind", "few_step"),
-    "finetune.replay_share": ("finetune.images", "replay"),
-}
+_ONLY_WITH = (
+    ("finetune.lora.", "finetune.kind", "lora"),
+    ("finetune.few_step.", "finetune.kind", "few_step"),
+    ("finetune.images", "finetune.start", "base"),  # the selected model was trained on this very split
+    ("finetune.replay_share", "finetune.images", "replay"),
+    ("finetune.replay_share", "finetune.start", "base"),
+)
 # Keys of these sections decide how good a model's figures look, not how good it is.
 _YARDSTICK = ("data", "extractor", "evaluation", "robustness", "selection")
 
@@ -136,7 +138,7 @@ def _fault(key: str, given: RangeConfig, values: Mapping[str, Any]) -> str | Non
 
 def _without_effect(key: str, space: Mapping[str, RangeConfig], values: Mapping[str, Any]) -> str | None:
     """Say that a key changes nothing in any trial, so that they would all measure the same."""
-    for start, (other, needed) in _ONLY_WITH.items():
+    for start, other, needed in _ONLY_WITH:
         if not key.startswith(start):
             continue
         found = space[other].choices if other in space else [value_at(values, other)]
