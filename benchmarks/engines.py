@@ -8,7 +8,8 @@
 
 It starts the cluster with workers of two cores each, which share no disk but the git and the DVC remote. Slurm's nodes
 share the workspace, too. The toy pipeline runs on this machine and on the cluster, and the hashes of all outputs are
-compared; again after a change of the first stage. The demo's pipeline runs once.
+compared; again after a change of the first stage. The demo's pipeline runs on the cluster, and again with nothing
+changed.
 
 --chain runs stages that follow each other instead, and prints the overhead per stage with warm workers.
 
@@ -59,20 +60,25 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3, help="of this measurement")
     parser.add_argument("--branches", type=int, help="count what so many chains of stages move")
     arguments = parser.parse_args()
+    if arguments.checkout and (arguments.kill or arguments.chain or arguments.branches):
+        parser.error("--checkout is a whole run: without --kill, --chain and --branches")
+    if arguments.kill and arguments.workers > len(MODELS):
+        parser.error(f"--kill: a worker is killed when each of them trains, and there are {len(MODELS)} trainings")
     with tempfile.TemporaryDirectory(prefix="genai-engines-") as name:
         folder = Path(name)
         os.environ.update(own_settings(folder))
         os.environ.update(PYTHONPATH=str(ROOT), TOY_DIARY=str(folder / "diary"), HOME=str(folder))
         os.environ["TOY"] = json.dumps({f"train@{name}": {"seconds": arguments.seconds} for name in MODELS})
         if arguments.branches:
-            locality(folder, arguments.engine, arguments.branches)
+            locality(folder, arguments)
         elif arguments.chain:
-            overhead(folder, arguments.engine, arguments.chain, arguments.repeats)
+            overhead(folder, arguments)
         else:
             measure(folder, arguments)
 
 
-def overhead(folder: Path, engine: str, length: int, repeats: int) -> None:
+def overhead(folder: Path, arguments: argparse.Namespace) -> None:
+    engine, length = arguments.engine, arguments.chain
     workspace = chain_workspace(folder / "chain", length)
     connect(folder, workspace)
     shares = (0.1 + number / 1000 for number in itertools.count())
@@ -81,13 +87,14 @@ def overhead(folder: Path, engine: str, length: int, repeats: int) -> None:
         set_value(workspace, "data", "test_share", next(shares))  # so that all stages run
         return run(workspace, executor)
 
-    with CLUSTERS[engine](folder) as cluster:
+    with CLUSTERS[engine](folder, arguments.workers) as cluster:
         os.environ.update(cluster.variables)
-        measure_chain(run_changed, engine, folder / "diary", length, repeats)
+        measure_chain(run_changed, engine, folder / "diary", length, arguments.repeats)
 
 
-def locality(folder: Path, engine: str, branches: int) -> None:
+def locality(folder: Path, arguments: argparse.Namespace) -> None:
     """Each chain on new workers, whose caches are empty. The stages' seconds differ, so that the chains drift apart."""
+    engine, branches = arguments.engine, arguments.branches
     names = [f"train@branch{branch}step{step}" for branch in range(branches) for step in range(STEPS)]
     seconds = random.Random(31)
     os.environ["TOY"] = json.dumps({name: {"seconds": round(seconds.uniform(0.2, 1.5), 1)} for name in names})
@@ -96,7 +103,7 @@ def locality(folder: Path, engine: str, branches: int) -> None:
         own.mkdir()
         workspace = branches_workspace(own / "branches", branches, STEPS, SIZE_BYTES)
         connect(own, workspace)
-        with CLUSTERS[engine](own) as cluster:
+        with CLUSTERS[engine](own, arguments.workers) as cluster:
             os.environ.update(cluster.variables)
             took = run(workspace, engine, entry)
         (folder_of_run,) = (workspace / ".genai/runs").glob("*-*")
@@ -174,7 +181,7 @@ def compare(workspace: Path, several: Path) -> None:
 
 
 def kill_one(cluster: Cluster) -> None:
-    """Kill a worker as soon as each of both has a job: then trainings run."""
+    """Kill a worker as soon as each has a job: then trainings run."""
     while len(busy := cluster.busy()) < len(cluster.workers):
         time.sleep(0.1)
     cluster.kill(busy[0])

@@ -32,6 +32,8 @@ from tasks.device import torch_device
 from tasks.optimizers import kept_moments
 from tasks.training import Continuation, run_training, shape_of
 
+# In a fine-tuned model's summary, for the next fine-tuning.
+OWN_RATE, OWN_BATCH = "learning rate of the training from scratch", "images per step of the training from scratch"
 PAIRS = Path(".genai/cache/pairs")  # what a teacher drew, until the next one does
 
 IsNew = npt.NDArray[np.bool_]
@@ -54,8 +56,8 @@ def main() -> None:
         dataset = load_dataset(Path("data") / config.dataset)
         torch.manual_seed(config.seed)
         found = adapted(start, shape_of(dataset))
-        own_batch = description.config.training.batch_images
-        rates = finetune_rates(config, len(found.new_classes), own_batch)
+        own = own_training(description)
+        rates = finetune_rates(config, len(found.new_classes), own.batch_images)
         _tell(context, *(f"{start}: {change}" for change in found.changes), rates.understood)
         is_new = new_images(context, dataset, start)
         seen = count_seen_held_out(dataset, start / SEEN_FILE)
@@ -65,7 +67,7 @@ def main() -> None:
                 f"{start}: trained on {seen:,} of the {dataset.info.counts['test']:,} images that are held out now, so "
                 "figures from held-out images are too good",
             )
-        training = finetuning(description.config.training, config, rates)
+        training = finetuning(own, config, rates)
         recipe, device = description.config.model_copy(update={"training": training}), torch_device(context.config)
         if config.kind == "few_step":
             found.model.to(device).eval()
@@ -82,17 +84,30 @@ def main() -> None:
             dataset,
             device,
             to=Path("finetuned"),
-            origin=origin_of(description, found, config, rates, seen, is_new),
+            origin=origin_of(description, own, found, config, rates, seen, is_new),
             continuation=replace(how, settings=settings_of(config), epoch=epoch_of(config, is_new)),
             sampling=None if config.kind == "few_step" else selected_sampling(start),
         )
 
 
+def own_training(description: ModelDescription) -> TrainingConfig:
+    """Return the training section with the learning rate and the batch of the model's training from scratch.
+
+    A fine-tuned model's own section has those of its fine-tuning. Shares of shares would soon be nothing.
+    """
+    training, known = description.config.training, description.training_summary
+    return training.model_copy(
+        update={
+            "learning_rate": known.get(OWN_RATE, training.learning_rate),
+            "batch_images": known.get(OWN_BATCH, training.batch_images),
+        }
+    )
+
+
 def finetuning(own: TrainingConfig, config: FinetuneConfig, rates: FinetuneRates) -> TrainingConfig:
     """Return the model's own training section with the values of the finetune section replaced."""
     changes = {name: value for name, value in config if name in TrainingConfig.model_fields}
-    changes["batch_images"] = config.batch_images or own.batch_images
-    changes["learning_rate"] = own.learning_rate * rates.share
+    changes |= {"batch_images": rates.batch, "learning_rate": own.learning_rate * rates.share}
     return own.model_copy(update=changes)
 
 
@@ -140,6 +155,7 @@ def settings_of(config: FinetuneConfig) -> dict[str, Any]:
 
 def origin_of(
     description: ModelDescription,
+    own: TrainingConfig,
     found: Adapted,
     config: FinetuneConfig,
     rates: FinetuneRates,
@@ -148,6 +164,7 @@ def origin_of(
 ) -> dict[str, Any]:
     """Return where the model comes from, for its config.json and its card. Usual settings are left out."""
     origin: dict[str, Any] = {"started from": f"weights {description.sha256[WEIGHTS_FILE]}"}
+    origin |= {OWN_RATE: own.learning_rate, OWN_BATCH: own.batch_images}
     if found.changes:
         origin["adapted"] = "; ".join(found.changes)
     if config.kind == "lora":

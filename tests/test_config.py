@@ -154,7 +154,7 @@ def test_an_error_is_one_clear_line(tmp_path: Path, old: str, new: str, message:
             "rate_share: 2.0",
             "learning_rate_share: got 2.0; allowed: auto, or less than or equal to 1",
         ),
-        ("class_rate: auto", "class_rate: much", "class_rate: got 'much'; allowed: auto, or a valid number"),
+        ("class_rate: auto", "class_rate: much", "class_rate: got 'much'; allowed: auto, or a number"),
         ("teacher: auto", "teacher: {sampler: heun}", "few_step.teacher.steps: missing"),
     ],
 )

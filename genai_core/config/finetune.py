@@ -61,7 +61,7 @@ class FinetuneConfig(Section):
     dataset: Literal["prepared", "augmented"] = Field(description="augmented: with the copies that `augment:` adds")
     total_images: PositiveInt
     batch_images: PositiveInt | None = Field(
-        description="images per step; null: as in the model's training. Smaller batches learn more from as many images"
+        description="images per step; null: as in the model's training from scratch. Fewer: more steps, and slower"
     )
     max_seconds: float | None = Field(gt=0.0, description="ends the run if reached before total_images; null: no limit")
     learning_rate_share: RateShare = Field(

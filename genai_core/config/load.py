@@ -14,11 +14,17 @@ from genai_core.config.section import OWN_TAG, PARAMS_FILE, ConfigError, as_writ
 from genai_core.counted import counted
 
 # What pydantic says in Python's words.
+_SECTION, _LIST = "a section with keys and values", "a list, such as [1, 2]"
 _ALLOWED = {
     "bool_type": "true or false",
-    "list_type": "a list, such as [1, 2]",
-    "model_type": "a section with keys and values",
-    "tuple_type": "a list, such as [1, 2]",
+    "dict_type": _SECTION,
+    "float_type": "a number",
+    "int_type": "a whole number",
+    "list_type": _LIST,
+    "model_attributes_type": _SECTION,
+    "model_type": _SECTION,
+    "string_type": "text; what looks like a number needs quotes",
+    "tuple_type": _LIST,
 }
 
 

@@ -57,10 +57,27 @@ def test_smaller_batches_take_more_and_smaller_steps(selected, capsys):
     own = load_config(PARAMS).model("small").training
     change_params(finetune={"batch_images": own.batch_images // 4})
     finetune.main()
-    training = read_config(selected / "models/finetuned").config.training
-    assert training.batch_images == own.batch_images // 4
-    assert training.learning_rate == pytest.approx(0.1 * own.learning_rate / 2)
+    description = read_config(selected / "models/finetuned")
+    assert description.training_summary["steps"] == -(-96 // (own.batch_images // 4))
+    assert description.config.training.learning_rate == pytest.approx(0.1 * own.learning_rate / 2)
     assert f"batches of {own.batch_images // 4} instead of {own.batch_images}" in capsys.readouterr().out
+
+
+def test_a_fine_tuned_model_is_continued_at_the_same_rate(selected):
+    """Production is continued again and again: a tenth of a tenth of the learning rate would soon be nothing."""
+    own = load_config(PARAMS).model("small").training
+    change_params(finetune={"batch_images": own.batch_images // 4})
+    finetune.main()
+    first = read_config(selected / "models/finetuned").config.training
+    shutil.rmtree("models/selected")
+    write_selection("models/selected", "models/finetuned", "small")
+    finetune.main()
+    assert read_config(selected / "models/finetuned").config.training == first
+    change_params(finetune={"batch_images": None})
+    finetune.main()
+    third = read_config(selected / "models/finetuned").config.training
+    assert third.batch_images == own.batch_images
+    assert third.learning_rate == pytest.approx(0.1 * own.learning_rate)
 
 
 def test_the_new_average_starts_with_the_loaded_one(selected):

@@ -4,8 +4,8 @@ A class that is new starts as the mean of the others. With Adam, a weight moves 
 and an embedding has further to go than any other weight: at the rate of the rest, it hardly leaves its start, and the
 model draws mixtures of the old classes (benchmarks/README.md, "Two classes arrive").
 
-The steps of smaller batches are noisier: with Adam, the learning rate falls with the square root of the batch (Malladi
-et al. 2022, arXiv 2205.10287).
+The gradients of smaller batches are noisier, and the share falls with the square root of the batch, as Malladi et al.
+2022 (arXiv 2205.10287) found for Adam. They change the means' decay, too, which stays here.
 """
 
 import math
@@ -24,11 +24,12 @@ _NEW_CLASSES = 10.0  # learning rate of class embeddings over the model's own, w
 class FinetuneRates:
     """Learning rates of a fine-tuning.
 
-    share: of the model's own learning rate. class_rate: of class embeddings, over that of the last layer. understood:
-    what auto means here, as a sentence; "" without auto.
+    share: of the model's own learning rate. batch: images per step. class_rate: of class embeddings, over that of the
+    last layer. understood: what auto means here, as a sentence; "" without auto.
     """
 
     share: float
+    batch: int
     class_rate: float
     understood: str
 
@@ -38,15 +39,14 @@ def finetune_rates(config: FinetuneConfig, new_classes: int, own_batch: int) -> 
 
     new_classes: how many the model did not draw before. own_batch: images per step of the model's own training.
     """
-    share = _SHARES[config.kind]
-    if new_classes:
-        share = max(share, _SHARE_WITH_NEW_CLASSES)
-    batch = config.batch_images or own_batch
-    if batch < own_batch:
-        share *= math.sqrt(batch / own_batch)
-    found = []
+    batch, found = config.batch_images or own_batch, []
     if isinstance(config.learning_rate_share, str):
-        found.append(f"learning_rate_share {share:.3g}")
+        share = _SHARES[config.kind]
+        if new_classes:
+            share = max(share, _SHARE_WITH_NEW_CLASSES)
+        share *= math.sqrt(min(1.0, batch / own_batch))
+        why = f" (for batches of {batch} instead of {own_batch})" if batch < own_batch else ""
+        found.append(f"learning_rate_share {share:.3g}{why}")
     else:
         share = config.learning_rate_share
     class_rate = _NEW_CLASSES / share if new_classes else 1.0
@@ -55,6 +55,4 @@ def finetune_rates(config: FinetuneConfig, new_classes: int, own_batch: int) -> 
     else:
         class_rate = config.class_rate
     why = "because classes are new" if new_classes else f"with kind {config.kind}"
-    if batch < own_batch:
-        why += f" and batches of {batch} instead of {own_batch}"
-    return FinetuneRates(share, class_rate, f"finetune: auto is {', '.join(found)}, {why}" if found else "")
+    return FinetuneRates(share, batch, class_rate, f"finetune: auto is {', '.join(found)}, {why}" if found else "")

@@ -19,8 +19,7 @@ from genai_core.models.protocol import GenerativeModel
 class LowRank(nn.Module):
     """A change of a layer's weights, zero at the start.
 
-    A rank above the smaller side of the weights, as a matrix, would add nothing: that many numbers are left out. The
-    scale is alpha / rank all the same, as in all layers.
+    A rank above the smaller side of the weights, as a matrix, is reduced to that side. The scale stays alpha / rank.
     """
 
     def __init__(self, weight: Tensor, rank: int, alpha: float) -> None:

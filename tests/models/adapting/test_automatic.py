@@ -28,5 +28,7 @@ CONFIG = load_config(ROOT / "params.yaml").finetune
 def test_what_is_set_counts_and_the_rest_fits(settings, new_classes, share, class_rate):
     found = finetune_rates(CONFIG.model_copy(update=settings), new_classes, own_batch=64)
     assert (found.share, found.class_rate) == pytest.approx((share, class_rate))
+    lowered = settings.get("batch_images", 64) < 64 and "learning_rate_share" not in settings
+    assert ("batches of 16 instead of 64" in found.understood) == lowered
     assert ("learning_rate_share" in found.understood) == ("learning_rate_share" not in settings)
     assert ("class_rate" in found.understood) == ("class_rate" not in settings)

@@ -53,7 +53,7 @@ def drawn(model):
 
 
 def test_all_layers_have_the_scale_that_rank_and_alpha_say() -> None:
-    """A change of one row cannot have a higher rank; it is as strong as the others all the same."""
+    """Also a layer with one row, whose change cannot have a higher rank."""
     for rows in (1, 64):
         change = LowRank(torch.zeros(rows, 64), rank=8, alpha=4.0)
         assert (change.scale, len(change.down)) == (0.5, min(rows, 8))
