@@ -3,9 +3,10 @@
     python -m benchmarks.adaptation --out FOLDER [--muon] [--turn 80] [--only NAME ...]
 
 Fashion-MNIST at 16x16 (padded to 32x32, means of 2x2). `base` is trained without the sandals and the bags, `scratch` on
-all ten classes; the others continue `base`, but for two more from scratch. Each draws the same seeds and labels, and one classifier measures them all:
-against the train images of all classes, and class by class. The intervals are of the differences from `scratch` (all
-classes) and from `base` (each old class) over 200 resamples of the drawn images, in pairs.
+all ten classes; the others continue `base`, but for two more from scratch. Each draws the same seeds and labels, and
+one classifier measures them all: against the train images of all classes, and class by class. The intervals are of the
+differences from `scratch` (all classes) and from `base` (each old class) over 200 resamples of the drawn images, in
+pairs.
 
 Each row's model, samples and figures stay in FOLDER: a second call does what is missing and prints the table. --turn:
 end after so many seconds of training with status 3; the next call goes on.
