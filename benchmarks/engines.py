@@ -2,14 +2,14 @@
 
     python -m benchmarks.engines dask          # or ray, slurm; what has to be installed: docs/machines.md
     python -m benchmarks.engines dask --kill   # a worker, in the middle of a training
-    python -m benchmarks.engines dask --workers 3 --checkout PATH   # the pipeline of `make demo`, which has run in PATH
+    python -m benchmarks.engines dask ray slurm --workers 3 --checkout PATH   # the demo's; `make demo` has run in PATH
     python -m benchmarks.engines dask --chain 10    # the overhead of ten stages that do nothing
     python -m benchmarks.engines dask --branches 4  # what four chains of stages move, with and without data locality
 
 It starts the cluster with workers of two cores each, which share no disk but the git and the DVC remote. Slurm's nodes
 share the workspace, too. The toy pipeline runs on this machine and on the cluster, and the hashes of all outputs are
-compared; again after a change of the first stage. The demo's pipeline runs on the cluster, and again with nothing
-changed.
+compared; again after a change of the first stage. The demo's pipeline runs once on this machine, and on each cluster
+twice, the second time with nothing changed.
 
 --chain runs stages that follow each other instead, and prints the overhead per stage with warm workers.
 
@@ -51,7 +51,7 @@ WITHOUT_LOCALITY = ("-c", f"{_NOWHERE}; from flows.cli import main; main()")
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("engine", choices=sorted(CLUSTERS))
+    parser.add_argument("engines", nargs="+", choices=sorted(CLUSTERS), help="several with --checkout only")
     parser.add_argument("--seconds", type=float, default=4.0, help="of each of four trainings")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--checkout", type=Path, help="run the demo's pipeline with the images that are there")
@@ -62,6 +62,8 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.checkout and (arguments.kill or arguments.chain or arguments.branches):
         parser.error("--checkout is a whole run: without --kill, --chain and --branches")
+    if len(arguments.engines) > 1 and not arguments.checkout:
+        parser.error("several engines need --checkout")
     if arguments.kill and arguments.workers > len(MODELS):
         parser.error(f"--kill: a worker is killed when each of them trains, and there are {len(MODELS)} trainings")
     with tempfile.TemporaryDirectory(prefix="genai-engines-") as name:
@@ -73,12 +75,14 @@ def main() -> None:
             locality(folder, arguments)
         elif arguments.chain:
             overhead(folder, arguments)
+        elif arguments.checkout:
+            demo(folder, arguments)
         else:
             measure(folder, arguments)
 
 
 def overhead(folder: Path, arguments: argparse.Namespace) -> None:
-    engine, length = arguments.engine, arguments.chain
+    (engine,), length = arguments.engines, arguments.chain
     workspace = chain_workspace(folder / "chain", length)
     connect(folder, workspace)
     shares = (0.1 + number / 1000 for number in itertools.count())
@@ -94,7 +98,7 @@ def overhead(folder: Path, arguments: argparse.Namespace) -> None:
 
 def locality(folder: Path, arguments: argparse.Namespace) -> None:
     """Each chain on new workers, whose caches are empty. The stages' seconds differ, so that the chains drift apart."""
-    engine, branches = arguments.engine, arguments.branches
+    (engine,), branches = arguments.engines, arguments.branches
     names = [f"train@branch{branch}step{step}" for branch in range(branches) for step in range(STEPS)]
     seconds = random.Random(31)
     os.environ["TOY"] = json.dumps({name: {"seconds": round(seconds.uniform(0.2, 1.5), 1)} for name in names})
@@ -126,8 +130,8 @@ def connect(folder: Path, workspace: Path) -> None:
 
 
 def measure(folder: Path, arguments: argparse.Namespace) -> None:
-    engine, checkout = arguments.engine, arguments.checkout
-    workspace = digits_workspace(checkout, folder / "one") if checkout else toy_workspace(folder / "one", MODELS)
+    (engine,) = arguments.engines
+    workspace = toy_workspace(folder / "one", MODELS)
     connect(folder, workspace)
     several = shutil.copytree(workspace, folder / "several", symlinks=True)
     alone_s = run(workspace, "local")
@@ -140,16 +144,27 @@ def measure(folder: Path, arguments: argparse.Namespace) -> None:
             print(f"{engine}, with a killed worker: {run(several, engine):.1f} s", flush=True)
             compare(workspace, several)
             return
-        if checkout:
-            print(f"{engine}, {arguments.workers} workers: {run(several, engine):.1f} s", flush=True)
-            compare(workspace, several)
-            print(f"again, nothing changed: {run(several, engine):.1f} s", flush=True)
-            return
         for what in ("cold workers", "a changed parameter, warm workers"):
             seconds = run(several, engine)
             print(f"{engine}, {what}: {seconds:.1f} s; {(seconds - alone_s) / LEVELS:.1f} s more a level of the graph")
             compare(workspace, several)
             change_all(workspace, several, 8)
+
+
+def demo(folder: Path, arguments: argparse.Namespace) -> None:
+    """The demo's pipeline on this machine, then on each engine with remotes and homes of its own."""
+    new = digits_workspace(arguments.checkout, folder / "new")
+    places = {}
+    for name in ("one", *arguments.engines):
+        places[name] = shutil.copytree(new, folder / name / "workspace", symlinks=True)
+        connect(folder / name, places[name])
+    print(f"one machine: {run(places['one'], 'local'):.1f} s", flush=True)
+    for engine in arguments.engines:
+        with CLUSTERS[engine](folder / engine, arguments.workers) as cluster:
+            os.environ.update(cluster.variables)
+            print(f"{engine}, {arguments.workers} workers: {run(places[engine], engine):.1f} s", flush=True)
+            compare(places["one"], places[engine])
+            print(f"  again, nothing changed: {run(places[engine], engine):.1f} s", flush=True)
 
 
 def change_all(workspace: Path, several: Path, image_size: int) -> None:

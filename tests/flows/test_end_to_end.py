@@ -16,8 +16,10 @@ import pytest
 from PIL import Image
 from ruamel.yaml import YAML
 
+from flows.graph import dvc_stages, open_repo, path_of
 from genai_core.data.dataset.dataset import load_dataset
-from tests.flows.conftest import Server
+from tests.flows.conftest import DVC_WARNS, Server
+from tests.flows.opened import opened, watched
 from tests.project import change_parameters, dvc, genai, git, new_checkout, run
 
 # Whichever test comes first makes the checkout that all share, and a loaded machine takes minutes for it.
@@ -39,15 +41,21 @@ STAGES = [
     "generate",
     "report",
 ]
+MADE = ("data/", "models/", "metrics/", "plots/", "samples/")  # by the stages and data sources
 
 
 @pytest.fixture(scope="module")
-def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def opened_in(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("opened")
+
+
+@pytest.fixture(scope="module")
+def digits(tmp_path_factory: pytest.TempPathFactory, opened_in: Path) -> Path:
     """A checkout in which the pipeline ran once on the built-in digits, with a temporary server."""
     folder = new_checkout(tmp_path_factory.mktemp("digits") / "checkout")
     genai(folder, "data", "add", "builtin:digits")
     assert actions(folder) == {"data/raw.dvc": "keep", **dict.fromkeys(STAGES, "run")}
-    answer = genai(folder, "run")
+    answer = genai(folder, "run", **watched(opened_in))
     assert "Report: " in answer.stdout
     git(folder, "add", "--all")
     git(folder, "commit", "--quiet", "--message", "a run")
@@ -87,6 +95,20 @@ def test_figures_are_finite_and_the_candidate_is_the_better_model(digits: Path) 
     assert selected["figures"]["fd_classifier"] == min(figures["trained/diffusion"], figures["trained/gan"])
     candidate = json.loads((digits / "models/candidate/selection.json").read_text())
     assert candidate["figures"]["fd_classifier"] == min(selected["figures"]["fd_classifier"], figures["finetuned"])
+
+
+@DVC_WARNS
+def test_what_a_stage_opens_is_there_on_a_machine_that_fetches_only_what_it_declares(
+    digits: Path, opened_in: Path
+) -> None:
+    files = opened(opened_in)
+    with open_repo(digits) as repo:
+        for stage in [stage for stage, _ in dvc_stages(repo) if stage.cmd]:
+            there = {path_of(each) for each in (*stage.deps, *stage.outs)} | set(stage.meta.get("reads", ()))
+            made = {path for path in files[stage.cmd.removeprefix("python -m ")] if path.startswith(MADE)}
+            assert made, f"{stage.addressing} opened nothing"
+            lacking = {path for path in made if not any(path == one or path.startswith(f"{one}/") for one in there)}
+            assert not lacking, f"dvc.yaml: {stage.addressing}: neither among its deps nor in meta: reads"
 
 
 def test_nothing_runs_twice(digits: Path) -> None:
