@@ -18,9 +18,10 @@ from optuna.pruners import NopPruner
 from optuna.samplers import BaseSampler, RandomSampler, TPESampler
 from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, Trial, TrialState
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
 
 from flows.file_lock import try_lock
-from flows.redact import without_secrets
 from flows.search import SearchError
 from genai_core.config import SearchConfig
 
@@ -224,18 +225,40 @@ class _SampledByNumber(BaseSampler):
 
 def _storage(url: str) -> RDBStorage:
     logging.getLogger("optuna").setLevel(logging.WARNING)
+    shown = _without_password(url)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ExperimentalWarning)
             return RDBStorage(url)
     except ImportError as error:
         raise SearchError(
-            f"the storage {without_secrets(url)} needs a driver that is not installed ({error}); for PostgreSQL: "
+            f"the storage {shown} needs a driver that is not installed ({error}); for PostgreSQL: "
             "pip install 'genai-pipeline[postgresql]', and an address postgresql+psycopg://..."
         ) from None
     except Exception as error:
         first = str(error).strip().partition("\n")[0]
-        raise SearchError(f"the storage {without_secrets(url)} cannot be used: {first}") from None
+        raise SearchError(f"the storage {shown} cannot be used: {first}") from None
+
+
+def _without_password(url: str) -> str:
+    """Return an address as a message may have it, read as the database's library does. Raises SearchError.
+
+    An address that is not as it should be is not shown: nothing says which part of it is the password, and the driver's
+    own message would have a part of it as the host.
+    """
+    try:
+        address = make_url(url)
+    except (ArgumentError, ValueError):
+        raise SearchError(
+            "the storage's address (--storage, or the environment's GENAI_SEARCH_STORAGE) cannot be read; allowed: "
+            "postgresql+psycopg://user:password@host:port/database"
+        ) from None
+    if "@" in (address.host or ""):
+        raise SearchError(
+            "the storage's address (--storage, or the environment's GENAI_SEARCH_STORAGE) has two @; in a user or "
+            "password, write @ as %40, / as %2F, : as %3A and % as %25"
+        )
+    return address.set(password=None, query={}).render_as_string()
 
 
 def _plain(values: Any) -> Any:

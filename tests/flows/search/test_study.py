@@ -96,7 +96,17 @@ def test_what_is_not_there_is_named(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("url", "said"),
-    [("postgresql+psycopg2://me:secret@localhost/x", "genai-pipeline"), ("nonsense://x", "cannot be used")],
+    [
+        ("postgresql+psycopg2://me:secret@localhost/x", "genai-pipeline"),
+        ("postgresql+psycopg2://me:12/secret@localhost/x", "genai-pipeline"),
+        ("postgresql+psycopg2://me@localhost/x?password=secret", "genai-pipeline"),
+        ("nonsense://x", "cannot be used"),
+        ("nonsense://me:open@secret@localhost/x", "write @ as %40"),
+        ("me:secret@localhost/x", "cannot be read; allowed: postgresql"),
+        ("postgresql+psycopg:/me:secret@localhost/x", "cannot be read"),
+        ("postgresql+psycopg://me:secret@localhost:port/x", "cannot be read"),
+        ("host=localhost password=secret", "cannot be read"),
+    ],
 )
 def test_a_storage_that_cannot_be_used_is_named_without_its_password(tmp_path: Path, url: str, said: str) -> None:
     with pytest.raises(SearchError, match=said) as caught:
