@@ -166,6 +166,11 @@ def test_what_may_be_auto_says_what_is_allowed_once(tmp_path: Path, key: str, gi
     assert all(line.startswith("params.yaml: finetune.few_step.teacher.") for line in lines[1:])
 
 
+def test_a_step_of_a_fine_tuning_is_within_its_budget(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"finetune: batch_images: got 8001; allowed: at most total_images, .* 8000"):
+        load(tmp_path, changed("  batch_images: null", "  batch_images: 8001"))
+
+
 def test_label_dropout_may_be_0_without_guidance(tmp_path: Path) -> None:
     text = changed("label_dropout: 0.1", "label_dropout: 0.0").replace("guidance_scale: 1.5", "guidance_scale: 1.0", 1)
     load(tmp_path, text)

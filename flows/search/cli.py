@@ -131,16 +131,17 @@ def apply_trial(workspace: Path, trial: int | None, study: str | None, storage: 
     """
     from flows.search.params_text import with_values
     from flows.search.results import chosen_row, rows_of
-    from flows.search.study import otherwise_of
+    from flows.search.study import answering, otherwise_of
     from flows.search.table import values_text
     from flows.whole_file import write_file
     from genai_core.config import PARAMS_FILE
 
     name, opened = _opened(workspace, study, storage)
-    row = chosen_row(rows_of(opened), trial)
+    with answering():
+        row, otherwise = chosen_row(rows_of(opened), trial), otherwise_of(opened)
     path = workspace / PARAMS_FILE
     old = path.read_text()
-    new = with_values(old, {**otherwise_of(opened), **row.values})
+    new = with_values(old, {**otherwise, **row.values})
     if new == old:
         click.echo(f"{PARAMS_FILE} has the values of trial {row.number} of study {name} already")
         return

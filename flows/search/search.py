@@ -21,6 +21,7 @@ from flows.search.stages import TrialStages, trial_stages
 from flows.search.study import (
     FOLDER,
     LATEST,
+    answering,
     begin_with,
     checked_name,
     ended,
@@ -87,7 +88,7 @@ def search(
     baseline = baseline_of(workspace, snapshot.base)
     name = checked_name(request.study) if request.study else stages.fingerprint.name
     folder = workspace / FOLDER / name
-    with only_search(folder, name):
+    with only_search(folder, name), answering():
         study = open_study(folder, name, config.search, metric, stages.fingerprint, request.storage)
         write_file(workspace / FOLDER / LATEST, name)
         present = present_in(values, config.search.space)
@@ -114,7 +115,8 @@ def search(
 
 def write_page(workspace: Path, study: "Study", name: str) -> tuple[dict[str, Any], Path]:
     """Write the study's values and its page. Returns both."""
-    values = study_values(study, *searched(study), name)
+    with answering():
+        values = study_values(study, *searched(study), name)
     folder = workspace / PAGES / name
     write_json(folder / VALUES_FILE, values)
     run_task(workspace, "tasks.search_page", str(workspace / FOLDER / name), str(folder))

@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import optuna
-from optuna.exceptions import ExperimentalWarning
+from optuna.exceptions import ExperimentalWarning, StorageInternalError
 from optuna.pruners import NopPruner
 from optuna.samplers import BaseSampler, RandomSampler, TPESampler
 from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, Trial, TrialState
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from flows.file_lock import try_lock
 from flows.search import SearchError
@@ -221,6 +221,18 @@ class _SampledByNumber(BaseSampler):
                 sampler = TPESampler(seed=seed, n_startup_trials=self._config.startup_trials)
             self._inner[trial.number] = sampler
         return self._inner[trial.number]
+
+
+@contextmanager
+def answering() -> Iterator[None]:
+    """Raise SearchError if the study's database does not answer, or has lost what it had."""
+    try:
+        yield
+    except (SQLAlchemyError, StorageInternalError) as error:
+        reason = str(error.__cause__ or error).strip().partition("\n")[0]
+        raise SearchError(
+            f"the study's database does not answer: {reason}. When it does again, the same command continues"
+        ) from None
 
 
 def _storage(url: str) -> RDBStorage:

@@ -98,6 +98,14 @@ class FinetuneConfig(Section):
         return self
 
     @model_validator(mode="after")
+    def _a_step_is_within_the_budget(self) -> "FinetuneConfig":
+        if self.batch_images is not None and self.batch_images > self.total_images:
+            raise ValueError(
+                f"batch_images: got {self.batch_images}; allowed: at most total_images, which is {self.total_images}"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _few_steps_learn_from_the_teacher(self) -> "FinetuneConfig":
         if self.kind != "few_step":
             return self

@@ -1,5 +1,6 @@
 """The study on disk: resumed as if it had not been interrupted, refused for something else."""
 
+import sqlite3
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,10 @@ from flows.search import SearchError
 from flows.search.space import suggested
 from flows.search.study import (
     Fingerprint,
+    answering,
     begin_with,
     checked_name,
+    ended,
     interrupted,
     is_searched,
     latest_study,
@@ -73,6 +76,15 @@ def test_another_space_code_or_data_is_refused_and_named(tmp_path: Path) -> None
     with pytest.raises(SearchError, match="different now: data: data/raw"):
         open_study(tmp_path, "one", config_of(), "fd", other, None)
     assert other.name != FINGERPRINT.name
+
+
+def test_a_database_that_no_longer_answers_is_named(tmp_path: Path) -> None:
+    study = open_study(tmp_path, "one", config_of(), "fd", FINGERPRINT, None)
+    with sqlite3.connect(tmp_path / "study.db") as database:
+        database.execute("DROP TABLE trials")
+    for ask in (study.ask, lambda: ended(study)):
+        with pytest.raises(SearchError, match=r"does not answer: .*no such table.*the same command"), answering():
+            ask()
 
 
 def test_one_search_of_a_study_at_a_time(tmp_path: Path) -> None:
