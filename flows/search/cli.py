@@ -80,7 +80,8 @@ def search(
         executor = executor or settings.config.compute.executor
         check_executor(executor, configured_server())
         quiet_prefect()
-        ensure_prefect_api()
+    ensure_prefect_api()  # a Ctrl-C ends its wait at once
+    with deferred_interrupt():
         from flows.search.search import Request
         from flows.search.search import search as run_search
 

@@ -26,7 +26,7 @@ from flows.services.zombie_runs import HEARTBEAT_S
 from flows.web import WebError, send
 from genai_core import GenaiError
 
-START_TIMEOUT_S = 60.0
+START_TIMEOUT_S = 300.0  # on a busy machine, a start takes minutes; a server that died is seen at once
 MAX_STARTS = 5
 _SCRIPT = Path(__file__).with_name("temporary_server.py")
 
@@ -153,7 +153,8 @@ class _TemporaryServer:
 
     def _failure(self) -> ServerError:
         output = " | ".join(self._lines[-3:]) or "it printed nothing"
-        return ServerError(f"Prefect's temporary server did not start: {output}")
+        late = f" in {START_TIMEOUT_S:.0f} s; is the machine very busy?" if self._thread.is_alive() else ""
+        return ServerError(f"Prefect's temporary server did not start{late}: {output}")
 
     def _serve(self) -> None:
         # No UI, no usage reports.

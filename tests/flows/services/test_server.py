@@ -11,6 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from flows.services import server as server_module
 from flows.services.server import _SCRIPT, ServerError, ensure_prefect_api
 from flows.services.settings import configured_api_url
 from flows.services.zombie_runs import HEARTBEAT_TIMEOUT_S
@@ -93,6 +94,17 @@ def test_no_other_process_can_take_a_temporary_servers_port(home: Path) -> None:
                     thief.bind(("127.0.0.1", port))
         finally:
             server.kill()
+
+
+def test_a_server_that_takes_too_long_is_no_server_that_died(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server_module, "START_TIMEOUT_S", 0.01)
+    server = server_module._TemporaryServer(None)
+    server.start()
+    try:
+        with pytest.raises(ServerError, match="did not start in 0 s; is the machine very busy"):
+            server.url()
+    finally:
+        server.stop()
 
 
 def servers_of(pid: int) -> list[psutil.Process]:
