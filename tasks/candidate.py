@@ -67,7 +67,7 @@ def against_base(finetuned: MeasuredModel, base: MeasuredModel, measured: dict[s
     """
     choice = choose([finetuned], metric)
     if measured is None:
-        return Choice(finetuned, choice.metric, f"{choice.reason}; {base.name} draws other classes")
+        return Choice(finetuned, choice.metric, f"{choice.reason}; its base, {base.name}, draws other classes")
     metric = resolved_metric(metric, str(finetuned.protocol.get("extractor")))
     difference = measured["difference"][metric]
     span = f"{metric} {difference['value']:+.4g} ({difference['low']:+.4g} to {difference['high']:+.4g})"

@@ -215,4 +215,4 @@ def test_the_noise_decides(low, high, chosen, why):
 def test_a_base_of_other_classes_cannot_be_compared():
     choice = against_base(measured("finetuned", fd_classifier=9.0), measured("v1"), None, "fd_classifier")
     assert choice.chosen.name == "finetuned"
-    assert choice.reason.endswith("; v1 draws other classes")
+    assert choice.reason.endswith("; its base, v1, draws other classes")
