@@ -49,7 +49,7 @@ def test_a_year_of_retraining(checkout: Path) -> None:
     assert "v0.0.2 is in production" in early
     assert "labels consistent: NOT passed" in may
     assert "exit status 3" in may
-    assert "decision: train: new classes: 8, 9" in october
+    assert "decision: finetune: new classes: 8, 9" in october
     assert "v0.0.3 is in production" in october
     assert "v0.0.3" in review
 
