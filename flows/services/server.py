@@ -153,8 +153,9 @@ class _TemporaryServer:
 
     def _failure(self) -> ServerError:
         output = " | ".join(self._lines[-3:]) or "it printed nothing"
-        late = f" in {START_TIMEOUT_S:.0f} s; is the machine very busy?" if self._thread.is_alive() else ""
-        return ServerError(f"Prefect's temporary server did not start{late}: {output}")
+        if self._thread.is_alive():
+            output += f", and was not up after {START_TIMEOUT_S:.0f} s; is the machine very busy?"
+        return ServerError(f"Prefect's temporary server did not start: {output}")
 
     def _serve(self) -> None:
         # No UI, no usage reports.
