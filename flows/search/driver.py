@@ -106,6 +106,8 @@ class Search:
             for thread in threads:
                 thread.start()
             while any(thread.is_alive() for thread in threads):
+                if self._error is not None:
+                    self._stop_running()
                 time.sleep(_POLL_S)
         except BaseException:
             self._stop(threads)
@@ -124,11 +126,15 @@ class Search:
         self._begin_no_more()
         deadline = time.monotonic() + _END_S
         while any(thread.is_alive() for thread in threads) and time.monotonic() < deadline:
-            with self._changed:
-                views = list(self._running.values())
-            for view in views:  # again and again: a run may only just be starting
-                view.stop()
+            self._stop_running()
             time.sleep(_POLL_S)
+
+    def _stop_running(self) -> None:
+        """Stop the running trials. To be called again and again: a run may only just be starting."""
+        with self._changed:
+            views = list(self._running.values())
+        for view in views:
+            view.stop()
 
     def _work(self, slot: Slot) -> None:
         faults = 0
@@ -146,8 +152,6 @@ class Search:
         except BaseException as error:  # raised again by `run`, in the main thread
             self._error = self._error or error
             self._begin_no_more()
-            for view in list(self._running.values()):
-                view.stop()
 
     def _begin_no_more(self) -> None:
         self._stopping.set()

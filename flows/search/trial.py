@@ -76,7 +76,8 @@ class TrialState:
 class TrialView:
     """Receives the events of a trial's run. At each rung of the training, `judge` decides whether it goes on.
 
-    trains: the stage that trains.
+    trains: the stage that trains. error: what `judge` raised, such as that the study's database is away; the run is
+    stopped then.
     """
 
     def __init__(self, state: TrialState, trains: str, judge: Callable[[float, float], bool]) -> None:
@@ -84,6 +85,7 @@ class TrialView:
         self._active: ActiveRun | None = None
         self._turn = threading.Lock()
         self.is_pruned = False
+        self.error: Exception | None = None
 
     def begin(self, active: ActiveRun) -> None:
         self._active = active
@@ -118,10 +120,19 @@ class TrialView:
     def _look_at_rungs(self, progress: Mapping[str, Any]) -> None:
         with self._turn:
             for share, distance in rungs_of(progress).items():
+                if self.error is not None:
+                    return
                 if share in self.state.distances:
                     continue
+                try:
+                    stays = self.is_pruned or self._judge(share, distance)
+                except Exception as error:
+                    # Raised here, it would end the thread that follows the training, or have Prefect repeat the stage.
+                    self.error = error
+                    self.stop()
+                    return
                 self.state.distances[share] = distance
-                if not self.is_pruned and not self._judge(share, distance):
+                if not stays:
                     self.is_pruned = True
                     self.stop()
 
@@ -198,7 +209,24 @@ def run_trial(
     metric: str,
     pruning: PruningConfig | None,
 ) -> TrialEnd:
-    """Run a trial in a slot to its end. A fault is an end, too. A trial that has fallen behind is not run."""
+    """Run a trial in a slot to its end. A fault is an end, too. A trial that has fallen behind is not run.
+
+    Raises what `view` met at a rung, such as that the study's database is away: the trial remains unfinished.
+    """
+    end = _run(slot, view, stages, target, metric, pruning)
+    if view.error is not None:
+        raise view.error
+    return end
+
+
+def _run(
+    slot: Slot,
+    view: TrialView,
+    stages: TrialStages,
+    target: Target,
+    metric: str,
+    pruning: PruningConfig | None,
+) -> TrialEnd:
     try:
         slot.set_up(view.state.values, stages)
         if view.is_pruned:

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 from optuna.study import Study
 from optuna.trial import TrialState
 from prefect.states import Cancelled, Failed
+from sqlalchemy.exc import OperationalError
 
 from flows.executors.executor import CommandFailed, failed_with
 from flows.git import GitError
@@ -22,7 +24,7 @@ from flows.search.space import Target
 from flows.search.stages import TrialStages
 from flows.search.study import Fingerprint, interrupted, open_study
 from flows.search.table import SearchTable
-from flows.search.trial import Figures
+from flows.search.trial import Figures, TrialView
 from genai_core.config import MACHINE_FAULT, ConfigError, load_config
 from tests.flows.search.test_space import RATE
 from tests.project import ROOT, change_parameters
@@ -43,14 +45,18 @@ class Written(Slot):
     def __init__(self, folder: Path, ends: Sequence[SlotRun | Exception] = ()) -> None:
         self.folder, self.ends, self.tried = folder, list(ends), list[Any]()
         self.before: Callable[[], None] = lambda: None
+        self.rungs = list[dict[str, float]]()  # that each run reports, twice
 
     def set_up(self, values: Any, _stages: Any) -> None:
         self.tried.append(values)
 
     def remove_figures(self, _stages: Any) -> None: ...
 
-    def run(self, *_: Any) -> SlotRun:
+    def run(self, _stages: Any, view: TrialView, *_: Any) -> SlotRun:
         self.before()
+        for _ in range(2):
+            with suppress(Exception):  # it would end the thread that follows a training, not the run
+                view.progress("train@gan", {"total": 1, "done": 1, "rungs": self.rungs})
         end = self.ends.pop(0) if self.ends else GOOD
         if isinstance(end, Exception):
             raise end
@@ -149,6 +155,32 @@ def test_a_trial_that_somebody_stopped_ends_the_search(folder: Path) -> None:
     with pytest.raises(SearchError, match="a trial was stopped, and the search with it"):
         searched(folder, 3, Written(folder, [GOOD, SlotRun(Cancelled(message="stopped on request"), None)]))
     assert states(folder) == [TrialState.COMPLETE, TrialState.RUNNING]
+
+
+def test_a_database_that_is_away_at_a_rung_ends_the_search_which_can_be_continued(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pruning = {"first_share": 0.2, "reduction": 3, "images": 10}
+    change_parameters(folder, lambda values: values["search"].update(pruning=pruning))
+    asked, stopped = list[float](), list[int]()
+
+    def is_away(share: float, _distance: float) -> bool:
+        asked.append(share)
+        raise OperationalError("SELECT", {}, Exception("server closed the connection"))
+
+    slot = Written(folder)
+    slot.rungs = [{"share": 0.2, "distance": 1.0}]
+    with monkeypatch.context() as patched:
+        patched.setattr(driver, "judge_of", lambda *_: is_away)
+        patched.setattr(TrialView, "stop", lambda view: stopped.append(view.state.number))
+        with pytest.raises(OperationalError, match="server closed the connection"):
+            searched(folder, 2, slot)
+    assert asked == [0.2]
+    assert 0 in stopped
+    assert states(folder) == [TrialState.RUNNING]
+    study = searched(folder, 2, slot)
+    assert states(folder) == [TrialState.COMPLETE] * 2
+    assert [trial.intermediate_values for trial in study.trials] == [{1: 1.0}] * 2, "the rung is asked again"
 
 
 def test_a_status_says_whether_the_command_or_its_machine_failed() -> None:

@@ -1,13 +1,23 @@
 """A trial's comparison with others at its rungs, and its figures."""
 
 import json
+import sqlite3
 from pathlib import Path
 
 import pytest
+from optuna.exceptions import StorageInternalError
 
 from flows.search.space import Target, suggested
 from flows.search.study import interrupted, open_study, taken_up
-from flows.search.trial import BEHIND, held_out_metric, judge_of, read_figures, searched_metric
+from flows.search.trial import (
+    BEHIND,
+    TrialState,
+    TrialView,
+    held_out_metric,
+    judge_of,
+    read_figures,
+    searched_metric,
+)
 from genai_core.config import PruningConfig
 from tests.flows.search.test_study import FINGERPRINT, config_of
 
@@ -30,6 +40,19 @@ def test_a_trial_outside_the_best_third_falls_behind_also_after_a_kill(tmp_path:
     assert judge_of(first, PRUNING)(0.2, 1.0)
     assert judge_of(third, PRUNING)(0.6, 0.4)
     assert not judge_of(first, PRUNING)(0.6, 0.5)
+
+
+def test_a_database_that_is_away_is_no_fault_of_the_thread_that_follows_the_training(tmp_path: Path) -> None:
+    config = config_of(pruning=PRUNING.model_dump())
+    study = open_study(tmp_path, "one", config, "fd", FINGERPRINT, None)
+    view = TrialView(TrialState(0, {}), "train@gan", judge_of(study.ask(), PRUNING))
+    with sqlite3.connect(tmp_path / "study.db") as database:
+        database.execute("DROP TABLE trials")
+    rungs = [{"share": 0.2, "distance": 1.0}]
+    view.progress("train@gan", {"total": 10, "done": 2, "rungs": rungs})
+    assert isinstance(view.error, StorageInternalError)
+    assert not view.state.distances, "the rung was not judged"
+    assert not view.is_pruned
 
 
 @pytest.mark.parametrize(
