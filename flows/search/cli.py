@@ -109,9 +109,11 @@ def show(workspace: Path, study: str | None, storage: str | None, as_json: bool)
     Also writes the study's page again.
     """
     from flows.search.search import write_page
+    from flows.search.study import answering
 
-    name, opened = _opened(workspace, study, storage)
-    values, page = write_page(workspace, opened, name)
+    with answering():
+        name, opened = _opened(workspace, study, storage)
+        values, page = write_page(workspace, opened, name)
     if as_json:
         print_json({**values, "page": str(page)})
         return
@@ -137,8 +139,8 @@ def apply_trial(workspace: Path, trial: int | None, study: str | None, storage: 
     from flows.whole_file import write_file
     from genai_core.config import PARAMS_FILE
 
-    name, opened = _opened(workspace, study, storage)
     with answering():
+        name, opened = _opened(workspace, study, storage)
         row, otherwise = chosen_row(rows_of(opened), trial), otherwise_of(opened)
     path = workspace / PARAMS_FILE
     old = path.read_text()

@@ -88,7 +88,7 @@ def search(
     baseline = baseline_of(workspace, snapshot.base)
     name = checked_name(request.study) if request.study else stages.fingerprint.name
     folder = workspace / FOLDER / name
-    with only_search(folder, name), answering():
+    with only_search(folder, name), answering("the same command continues"):
         study = open_study(folder, name, config.search, metric, stages.fingerprint, request.storage)
         write_file(workspace / FOLDER / LATEST, name)
         present = present_in(values, config.search.space)
@@ -114,9 +114,8 @@ def search(
 
 
 def write_page(workspace: Path, study: "Study", name: str) -> tuple[dict[str, Any], Path]:
-    """Write the study's values and its page. Returns both."""
-    with answering():
-        values = study_values(study, *searched(study), name)
+    """Write the study's values and its page. Returns both. To be called while `answering`."""
+    values = study_values(study, *searched(study), name)
     folder = workspace / PAGES / name
     write_json(folder / VALUES_FILE, values)
     run_task(workspace, "tasks.search_page", str(workspace / FOLDER / name), str(folder))

@@ -39,6 +39,7 @@ VALUES, WHERE, PRESENT = "values", "where", "present"
 SEARCHED, METRIC, OTHERWISE = "search", "metric", "otherwise"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,39}")
 _ATTRIBUTE = "fingerprint"
+_NO_RECORD = "Record does not exist."  # what Optuna's KeyError says of a study or trial that was deleted
 # Far apart, so that no two trials of neighbouring seeds draw the same numbers.
 _TRIALS_PER_SEED = 100_003
 
@@ -224,14 +225,22 @@ class _SampledByNumber(BaseSampler):
 
 
 @contextmanager
-def answering() -> Iterator[None]:
-    """Raise SearchError if the study's database does not answer, or has lost what it had."""
+def answering(then: str = "repeat the command") -> Iterator[None]:
+    """Raise SearchError if the study's database does not answer, or has lost what it had.
+
+    then: what to do when it answers again.
+    """
     try:
         yield
     except (SQLAlchemyError, StorageInternalError) as error:
         reason = str(error.__cause__ or error).strip().partition("\n")[0]
+        raise SearchError(f"the study's database does not answer: {reason}. When it does again, {then}") from None
+    except KeyError as error:
+        if error.args != (_NO_RECORD,):
+            raise
         raise SearchError(
-            f"the study's database does not answer: {reason}. When it does again, the same command continues"
+            "the study, or a trial of it, is no longer in its database: somebody deleted it. `genai search` begins a "
+            "new study"
         ) from None
 
 
@@ -241,7 +250,8 @@ def _storage(url: str) -> RDBStorage:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ExperimentalWarning)
-            return RDBStorage(url)
+            # A connection that stayed open over a restart of the database, or was idle for too long, is replaced.
+            return RDBStorage(url, engine_kwargs={"pool_pre_ping": True})
     except ImportError as error:
         raise SearchError(
             f"the storage {shown} needs a driver that is not installed ({error}); for PostgreSQL: "
@@ -265,7 +275,8 @@ def _without_password(url: str) -> str:
             "the storage's address (--storage, or the environment's GENAI_SEARCH_STORAGE) cannot be read; allowed: "
             "postgresql+psycopg://user:password@host:port/database"
         ) from None
-    if "@" in (address.host or ""):
+    # What follows the first @ of two is taken for host, port, database or query. The path of a file may have some.
+    if url.count("@") > 1 and address.get_backend_name() != "sqlite":
         raise SearchError(
             "the storage's address (--storage, or the environment's GENAI_SEARCH_STORAGE) has two @; in a user or "
             "password, write @ as %40, / as %2F, : as %3A and % as %25"

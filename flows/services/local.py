@@ -14,7 +14,7 @@ from types import MappingProxyType
 import psutil
 
 from flows.process import TimedOut, run_command, start_service
-from flows.redact import redacted, without_secrets
+from flows.redact import redacted
 from flows.services.api import Api, ApiError, api_at
 from flows.services.deployment_file import DEPLOYMENTS, ServicesError, check_deployments, deployment_file, work_pools
 from flows.services.processes import STATE, Service, State, exclusive, read_state, terminate, write_state
@@ -167,8 +167,10 @@ def database_settings(address: str | None) -> dict[str, str]:
         return {}
     scheme, _, rest = address.partition("://")
     if scheme not in ("postgresql", "postgres", "postgresql+asyncpg") or "/" not in rest:
-        shown = without_secrets(address) if rest else "..."
-        raise ServicesError(f"--postgres {shown}: expected postgresql://USER:PASSWORD@HOST:PORT/DATABASE")
+        raise ServicesError(
+            "--postgres: expected postgresql://USER:PASSWORD@HOST:PORT/DATABASE; what came is not shown, since nothing "
+            "says which part of it is a password"
+        )
     return {"PREFECT_SERVER_DATABASE_CONNECTION_URL": f"postgresql+asyncpg://{rest}"}
 
 

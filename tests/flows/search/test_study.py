@@ -16,6 +16,7 @@ from flows.search.study import (
     checked_name,
     ended,
     interrupted,
+    is_new,
     is_searched,
     latest_study,
     only_search,
@@ -83,8 +84,40 @@ def test_a_database_that_no_longer_answers_is_named(tmp_path: Path) -> None:
     with sqlite3.connect(tmp_path / "study.db") as database:
         database.execute("DROP TABLE trials")
     for ask in (study.ask, lambda: ended(study)):
-        with pytest.raises(SearchError, match=r"does not answer: .*no such table.*the same command"), answering():
+        with pytest.raises(SearchError, match=r"does not answer: .*no such table.*, repeat the command$"), answering():
             ask()
+    with pytest.raises(SearchError, match="again, the search goes on"), answering("the search goes on"):
+        study.ask()
+
+
+def test_a_deleted_study_is_named(tmp_path: Path) -> None:
+    study = open_study(tmp_path, "one", config_of(), "fd", FINGERPRINT, None)
+    trial = study.ask()
+    optuna.delete_study(study_name="one", storage=f"sqlite:///{tmp_path / 'study.db'}")
+    for ask in (
+        study.ask,
+        lambda: ended(study),
+        lambda: searched(study),
+        lambda: study.tell(trial, 1.0),
+        lambda: trial.set_user_attr("seconds", 1.0),
+        lambda: trial.report(1.0, 1),
+    ):
+        with pytest.raises(SearchError, match=r"no longer in its database.*`genai search` begins a new"), answering():
+            ask()
+    with pytest.raises(KeyError), answering():  # a fault of the code
+        {}["one"]
+
+
+def test_a_connection_that_was_lost_is_replaced(tmp_path: Path) -> None:
+    """As after a restart of the database, or when it has closed an idle connection."""
+    study = open_study(tmp_path, "one", config_of(), "fd", FINGERPRINT, None)
+    engine = study._storage._backend.engine
+    pooled = [engine.raw_connection() for _ in range(engine.pool.checkedin())]
+    lost = [connection.dbapi_connection for connection in pooled]
+    for connection in (*pooled, *lost):  # given back, then closed behind the pool's back
+        connection.close()
+    assert lost
+    assert study.ask().number == 0
 
 
 def test_one_search_of_a_study_at_a_time(tmp_path: Path) -> None:
@@ -114,6 +147,12 @@ def test_what_is_not_there_is_named(tmp_path: Path) -> None:
         ("postgresql+psycopg2://me@localhost/x?password=secret", "genai-pipeline"),
         ("nonsense://x", "cannot be used"),
         ("nonsense://me:open@secret@localhost/x", "write @ as %40"),
+        ("postgresql://me:open@secret@localhost/x", "write @ as %40"),
+        ("postgresql://me:open@secr/et@localhost/x", "write @ as %40"),
+        ("postgresql://me:open@secr?et@localhost/x", "write @ as %40"),
+        ("postgresql://me:open@secret:5/x@localhost/x", "write @ as %40"),
+        ("mysql+pymysql://me:open@secret:5/x@localhost/x", "write @ as %40"),
+        ("me:open@secr?et@localhost/x", "cannot be read"),
         ("me:secret@localhost/x", "cannot be read; allowed: postgresql"),
         ("postgresql+psycopg:/me:secret@localhost/x", "cannot be read"),
         ("postgresql+psycopg://me:secret@localhost:port/x", "cannot be read"),
@@ -123,4 +162,9 @@ def test_what_is_not_there_is_named(tmp_path: Path) -> None:
 def test_a_storage_that_cannot_be_used_is_named_without_its_password(tmp_path: Path, url: str, said: str) -> None:
     with pytest.raises(SearchError, match=said) as caught:
         open_study(tmp_path, "one", config_of(), "fd", FINGERPRINT, url)
-    assert "secret" not in str(caught.value)
+    assert not any(part in str(caught.value) for part in ("secr", "et@", "localhost/x@"))
+
+
+def test_a_file_may_have_any_name(tmp_path: Path) -> None:
+    (tmp_path / "a@b@c").mkdir()
+    assert is_new(open_study(tmp_path / "a@b@c", "one", config_of(), "fd", FINGERPRINT, None))
