@@ -4,6 +4,7 @@ import atexit
 import os
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -121,9 +122,12 @@ class _TemporaryServer:
         self._lines: list[str] = []
         self._port: int | None = None
         self._said = threading.Event()  # set once the port is known, or the process has ended
+        self._ended = False  # the thread that says so is alive for a moment longer
         self._was_up = False
+        self._deadline = 0.0  # of the start, by time.monotonic()
 
     def start(self) -> None:
+        self._deadline = time.monotonic() + START_TIMEOUT_S
         self._thread.start()
 
     def stop(self) -> None:
@@ -132,28 +136,25 @@ class _TemporaryServer:
 
     def url(self) -> str:
         """Wait for the port. Raises ServerError if the server ends or prints none in time."""
-        self._said.wait(START_TIMEOUT_S)
+        self._said.wait(max(0.0, self._deadline - time.monotonic()))
         if self._port is None:
             raise self._failure()
         return f"http://127.0.0.1:{self._port}/api"
 
     def wait_until_healthy(self, url: str) -> None:
         """Raises ServerError if the server does not start in time."""
-        waited_s, step_s = 0.0, 0.1
-        while waited_s < START_TIMEOUT_S:
+        while True:
             with suppress(WebError):
                 send(f"{url}/health", timeout_s=2.0)
                 self._was_up = True
                 return
-            self._thread.join(timeout=step_s)
-            if not self._thread.is_alive():
-                break
-            waited_s += step_s
-        raise self._failure()
+            self._thread.join(timeout=0.1)
+            if self._ended or time.monotonic() > self._deadline:
+                raise self._failure()
 
     def _failure(self) -> ServerError:
         output = " | ".join(self._lines[-3:]) or "it printed nothing"
-        if self._thread.is_alive():
+        if not self._ended:
             output += f", and was not up after {START_TIMEOUT_S:.0f} s; is the machine very busy?"
         return ServerError(f"Prefect's temporary server did not start: {output}")
 
@@ -182,6 +183,7 @@ class _TemporaryServer:
                     if not self._was_up:
                         break
         finally:
+            self._ended = True
             self._said.set()
 
     def _take(self, line: str) -> None:

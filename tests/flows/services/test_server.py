@@ -4,6 +4,8 @@ import os
 import socket
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -15,6 +17,7 @@ from flows.services import server as server_module
 from flows.services.server import _SCRIPT, ServerError, ensure_prefect_api
 from flows.services.settings import configured_api_url
 from flows.services.zombie_runs import HEARTBEAT_TIMEOUT_S
+from flows.web import WebError
 from tests.flows.conftest import diary, ended, started_genai, wait_for
 from tests.flows.web_servers import no_http
 
@@ -105,6 +108,45 @@ def test_a_server_that_takes_too_long_is_no_server_that_died(home: Path, monkeyp
             server.url()
     finally:
         server.stop()
+
+
+def test_a_server_that_died_is_not_called_slow(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    script = tmp_path / "dies.py"
+    script.write_text("print('no room for the database')")
+    monkeypatch.setattr(server_module, "_SCRIPT", script)
+    server, over = server_module._TemporaryServer(None), threading.Event()
+    serve = server._serve
+    # The thread that serves is alive for longer than it takes to build the message.
+    server._thread = threading.Thread(target=lambda: (serve(), over.wait(60.0)), daemon=True)
+    server.start()
+    try:
+        with pytest.raises(ServerError, match=r"did not start: no room for the database$"):
+            server.url()
+        with pytest.raises(ServerError, match=r"did not start: no room for the database$"):
+            server.wait_until_healthy("http://127.0.0.1:9/api")
+    finally:
+        over.set()
+        server.stop()
+
+
+def test_slow_requests_count_towards_the_time_to_start(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server_module, "START_TIMEOUT_S", 1.0)
+    server, over, asked = server_module._TemporaryServer(None), threading.Event(), list[str]()
+    server._thread = threading.Thread(target=over.wait, daemon=True)  # alive, and never up
+
+    def slow(url: str, **_: float) -> None:
+        asked.append(url)
+        time.sleep(0.5)
+        raise WebError("timed out")
+
+    monkeypatch.setattr(server_module, "send", slow)
+    server.start()
+    try:
+        with pytest.raises(ServerError, match=r"not up after 1 s; is the machine very busy"):
+            server.wait_until_healthy("http://127.0.0.1:9/api")
+    finally:
+        over.set()
+    assert 1 <= len(asked) <= 2
 
 
 def servers_of(pid: int) -> list[psutil.Process]:
