@@ -187,9 +187,10 @@ def _ending(model: Model) -> str:
     cost = model.measured.training_cost
     if "ended_by" not in cost:
         return ""
+    section = "finetune" if model.place == FINETUNED else "training"
     reasons = {
-        "images": "finetune.total_images" if model.place == FINETUNED else "training.total_images",
-        "seconds": "training.max_seconds",
+        "images": f"{section}.total_images",
+        "seconds": f"{section}.max_seconds",
         "converged": "training.early_stop: no further improvement",
     }
     note = f"Stopped after {cost['images']:,} images ({reasons[cost['ended_by']]})."

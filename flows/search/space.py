@@ -28,6 +28,8 @@ _ONLY_WITH = (
     ("finetune.replay_share", "finetune.images", "replay"),
     ("finetune.replay_share", "finetune.start", "base"),
 )
+# Only the stage candidate reads these keys, and no trial makes one.
+_AFTER_TRIALS = ("finetune.few_step.worst_ratio",)
 # Keys of these sections decide how good a model's figures look, not how good it is.
 _YARDSTICK = ("data", "extractor", "evaluation", "robustness", "selection")
 
@@ -124,6 +126,8 @@ def _fault(key: str, given: RangeConfig, values: Mapping[str, Any]) -> str | Non
         present = value_at(values, key)
     except KeyError:
         return f"{where}: {PARAMS_FILE} has no such key"
+    if key in _AFTER_TRIALS:
+        return f"{where}: it changes no trial, only which model becomes the candidate afterwards; take it out"
     if section == "models" and key.endswith(".family"):
         return f"{where}: other keys depend on it; add a model of the other family, and `genai run` compares both"
     if isinstance(present, dict):

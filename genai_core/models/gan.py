@@ -33,6 +33,8 @@ from genai_core.models.protocol import (
 _COLLAPSED_DIVERSITY = 0.15
 # With such a small discriminator loss, the generator's gradient has vanished.
 _WON_LOSS = 1e-3
+# The objective and the learning rate of a fine-tuned model are its base's own.
+_IN_FINETUNING = "; in a fine-tuning, lower finetune.learning_rate_share"
 
 
 def build(config: GanRecipe, shape: ImageShape) -> "Gan":
@@ -139,14 +141,14 @@ class Gan(GenerativeModel):
             return (
                 f"the generator has collapsed: its images differ by {diversity:.3f} times as much as real "
                 f"ones within a class (healthy: above {_COLLAPSED_DIVERSITY}); raise objective.r1_gamma, or lower "
-                "training.learning_rate"
+                f"training.learning_rate{_IN_FINETUNING}"
             )
         if figures["discriminator_loss"] < _WON_LOSS:
             return (
                 f"the discriminator has won: its loss is {figures['discriminator_loss']:.2g}, real images score "
                 f"{figures['score_margin']:.3g} above generated ones, and the generator no longer learns; raise "
                 "objective.r1_gamma, lower objective.discriminator_rate_factor, or augment "
-                "(objective.augment_policy)"
+                f"(objective.augment_policy){_IN_FINETUNING}"
             )
         return None
 

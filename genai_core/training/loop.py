@@ -207,8 +207,9 @@ class _Loop:
         if len(run.rollbacks) >= config.watch.max_rollbacks:
             tries = f" and {len(run.rollbacks)} rollbacks" if run.rollbacks else ""
             raise DivergedError(
-                f"{fault} after {images:,} images{tries}; lower the model's training.learning_rate, set "
-                "training.gradient_clip_norm, or use precision: fp32"
+                f"{fault} after {images:,} images{tries}; lower the model's training.learning_rate, or in a "
+                "fine-tuning finetune.learning_rate_share. In a training from scratch, training.gradient_clip_norm or "
+                "precision: fp32 may help, too"
             )
         for optimizer in run.optimizers.values():
             optimizer.zero_grad(set_to_none=True)

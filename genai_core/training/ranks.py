@@ -68,7 +68,10 @@ class Ranks:
     def part(self, images: int) -> range:
         """Return this process's places in a batch, in shares equal up to one image. Raises ValueError for no images."""
         if images < self.count:
-            raise ValueError(f"batch_images: expected at least one image per process, {self.count}, got {images}")
+            raise ValueError(
+                f"training.batch_images (in a fine-tuning, finetune.batch_images): got {images}; expected at least one "
+                f"image per process, and there are {self.count}"
+            )
         return range(images * self.rank // self.count, images * (self.rank + 1) // self.count)
 
     def sum(self, values: Tensor) -> Tensor:

@@ -100,11 +100,13 @@ class Stepper:
                 return self._accumulate(run, phase, images, labels, first=first, whole=whole, seed=seed)
             except torch.OutOfMemoryError as error:
                 tried, reason = min(run.micro_batch_images, len(images)), str(error).partition("\n")[0]
+            half = (tried + 1) // 2
             if self._takes_means(run.model):  # the others wait for this process's means
                 raise DoesNotFitError(
                     f"{tried} images do not fit into the device's memory ({reason}); set the model's "
-                    f"training.micro_batch_images to {(tried + 1) // 2}. Several processes that train a "
-                    f"{run.model.family} model cannot find it by themselves"
+                    f"training.micro_batch_images to {half}, or in a fine-tuning finetune.batch_images to "
+                    f"{half * self._ranks.count}. Several processes that train a {run.model.family} model cannot find "
+                    "it by themselves"
                 )
             # Outside the handler: inside it, the traceback still holds the tensors that did not fit.
             run.optimizers[phase].zero_grad(set_to_none=True)
@@ -114,7 +116,7 @@ class Stepper:
                     f"not even a single image fits into the device's memory ({reason}); reduce the model's network "
                     "size, or data.image_size"
                 )
-            run.micro_batch_images = (tried + 1) // 2
+            run.micro_batch_images = half
             print(
                 f"{tried} images per pass do not fit into the device's memory; continuing with "
                 f"{run.micro_batch_images} per pass and the same batch size",

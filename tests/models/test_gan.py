@@ -239,6 +239,7 @@ def test_a_collapsed_generator_raises_the_alarm():
     assert message is not None
     assert "the generator has collapsed" in message
     assert "r1_gamma" in message
+    assert "in a fine-tuning, lower finetune.learning_rate_share" in message
 
 
 def test_a_collapse_raises_the_alarm_even_if_most_parts_have_no_two_images_of_a_class():
@@ -268,6 +269,7 @@ def test_a_discriminator_that_has_won_raises_the_alarm():
     message = model.alarm({name: float(value) for name, value in loss.figures.items()})
     assert message is not None
     assert "the discriminator has won" in message
+    assert "in a fine-tuning, lower finetune.learning_rate_share" in message
 
 
 def test_16_images_are_memorised():

@@ -75,6 +75,12 @@ def test_the_page_shows_the_run(finished):
     assert html.count("data:image/png") == 7
 
 
+def test_a_time_limit_is_named_as_the_stages_own(finished):
+    path = finished / "metrics/cost/finetune.json"
+    path.write_text(path.read_text().replace('"ended_by": "images"', '"ended_by": "seconds"'))
+    assert "Stopped after 512 images (finetune.max_seconds)." in page(finished)
+
+
 def test_warnings_of_the_measurements_are_shown(finished):
     path = Path("metrics/finetuned.json")
     values = read_json(path)

@@ -89,6 +89,15 @@ def test_the_error_says_what_to_do_when_not_even_one_image_fits(tmp_path, monkey
         run(model, tmp_path)
 
 
+def test_several_processes_that_need_the_mean_of_a_batch_are_told_both_keys(tmp_path, monkeypatch):
+    model = model_of()
+    too_large(monkeypatch, model, 3)
+    monkeypatch.setattr(Stepper, "_takes_means", lambda *_: True)
+    said = r"8 images do not fit .*training\.micro_batch_images to 4, or in a fine-tuning finetune\.batch_images to 4"
+    with pytest.raises(DoesNotFitError, match=said):
+        run(model, tmp_path)
+
+
 class EagerRecording:
     """Stand-in for a CUDA graph on a CPU: runs the work a few times first, then runs it again for each replay."""
 

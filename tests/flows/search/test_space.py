@@ -62,6 +62,14 @@ def test_the_keys_say_whose_figures_count() -> None:
             {},
             "got 'few_step'; allowed: 'heun'",
         ),
+        (
+            {
+                "finetune.kind": {"choices": ["full", "few_step"]},
+                "finetune.few_step.worst_ratio": {"low": 1, "high": 2},
+            },
+            {},
+            "worst_ratio: it changes no trial, only which model becomes the candidate",
+        ),
         ({"finetune.lora.rank": {"low": 1, "high": 4}}, {}, "nothing unless finetune.kind is lora, and it is full"),
         ({"finetune.replay_share": {"low": 0.1, "high": 0.4}}, {}, "unless finetune.images is replay, and it is all"),
         ({"finetune.images": {"choices": ["all", "new"]}}, {}, "unless finetune.start is base, and it is selected"),
