@@ -81,13 +81,16 @@ def _split(config: Config, data: DataFacts) -> Iterator[Finding]:
 
 def _models(config: Config, data: DataFacts) -> Iterator[Finding]:
     train, _ = data.split(config.data.test_share)
-    for name, model in config.models.items():
-        batch = model.training.batch_images
-        if 0 < train < batch:
+    batches: list[tuple[str, int | None, str | None]] = [
+        (f"models.{name}.training", model.training.batch_images, None) for name, model in config.models.items()
+    ]
+    for section, batch, stage in (*batches, ("finetune", config.finetune.batch_images, "finetune")):
+        if batch is not None and 0 < train < batch:
             yield Finding(
                 False,
-                f"models.{name}.training.batch_images is {batch}, about {train:,} images are for training: each batch "
-                "repeats images",
+                f"{section}.batch_images is {batch:,}, about {train:,} images are for training: each batch repeats "
+                "images",
+                stage,
             )
 
 

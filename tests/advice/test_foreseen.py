@@ -67,6 +67,10 @@ def test_warnings(config: Config) -> None:
     few = DataFacts(60, classes={"a": 30, "b": 30})
     assert "feature_dim is 64, about 12 images are for testing" in warned(config, few)
     assert "batch_images is 64, about 48 images are for training" in warned(config, few)
+    finetune = config.finetune.model_copy(update={"batch_images": 1_700})
+    (found,) = foreseen(config.model_copy(update={"finetune": finetune}), ENOUGH)
+    assert "finetune.batch_images is 1,700, about 1,600 images are for training: each batch repeats" in found.text
+    assert (found.is_fatal, found.stage) == (False, "finetune")
     captions = DataFacts(2000, classes={f"text {number}": 1 for number in range(2000)})
     assert "2,000 of 2,000 classes have one image; they may be captions" in warned(config, captions)
     assert "fewer than the 2,000 classes" in warned(config, captions)
