@@ -30,7 +30,7 @@ from genai_core.training.rates import learning_rates
 from tasks.context import Context, running
 from tasks.device import torch_device
 from tasks.optimizers import kept_moments
-from tasks.training import Continuation, run_training, shape_of
+from tasks.training import Continuation, check_batch, run_training, shape_of
 
 # In a fine-tuned model's summary, for the next fine-tuning.
 OWN_RATE, OWN_BATCH = "learning rate of the training from scratch", "images per step of the training from scratch"
@@ -69,6 +69,7 @@ def main() -> None:
             )
         training = finetuning(own, config, rates)
         recipe, device = description.config.model_copy(update={"training": training}), torch_device(context.config)
+        check_batch("finetune.batch_images", training.batch_images, shape_of(dataset), context.config, device)
         if config.kind == "few_step":
             found.model.to(device).eval()
             distilling = few_step(context, found, recipe, description.sha256[WEIGHTS_FILE], dataset)

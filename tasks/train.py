@@ -12,7 +12,7 @@ from genai_core.data.dataset.dataset import load_dataset
 from genai_core.models.artifact import build_model
 from tasks.context import running
 from tasks.device import torch_device
-from tasks.training import run_training, shape_of
+from tasks.training import check_batch, run_training, shape_of
 
 
 def main() -> None:
@@ -22,8 +22,10 @@ def main() -> None:
     with running(f"train@{name}") as context:
         config, device = context.config.model(name), torch_device(context.config)
         dataset = load_dataset(Path("data/augmented"))
+        key, shape = f"models.{name}.training.batch_images", shape_of(dataset)
+        check_batch(key, config.training.batch_images, shape, context.config, device)
         torch.manual_seed(config.training.seed)
-        model = build_model(config, shape_of(dataset))
+        model = build_model(config, shape)
         origin, to = {"started from": "nothing"}, Path("trained") / name
         run_training(context, model, config, dataset, device, to=to, origin=origin, sampling=config.sampling)
 

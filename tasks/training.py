@@ -7,13 +7,15 @@ import signal
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import partial
+from math import prod
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from genai_core.config import SamplingConfig, TrainingConfig
+from genai_core.config import Config, SamplingConfig, TrainingConfig
+from genai_core.config.machine import usable_memory_bytes
 from genai_core.data.dataset.dataset import Dataset
 from genai_core.data.dataset.facts import Indices
 from genai_core.data.dataset.loader import Batch, training_batches
@@ -60,6 +62,20 @@ def shape_of(dataset: Dataset) -> ImageShape:
     """Return the shape of the images of a model of this dataset."""
     info = dataset.info
     return ImageShape(info.image_size, info.channels, info.classes)
+
+
+def check_batch(key: str, images: int, shape: ImageShape, config: Config, device: torch.device) -> None:
+    """Raise ValueError if a batch cannot fit into the memory, even if a step takes it in parts.
+
+    PyTorch would fail while it counts the cost, or fill the memory for minutes. key: that the number is from.
+    """
+    memory = min(usable_memory_bytes(), memory_bytes(device) * config.compute.devices * config.compute.num_nodes)
+    most = memory // (2 * 4 * prod(shape.chw))  # the images and noise for each, as float32
+    if images > most:
+        raise ValueError(
+            f"{key}: got {images}; allowed: at most {most}, because more images, with noise for each, do not fit into "
+            f"{memory / 1e9:.0f} GB of memory"
+        )
 
 
 def run_training(

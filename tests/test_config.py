@@ -166,6 +166,12 @@ def test_what_may_be_auto_says_what_is_allowed_once(tmp_path: Path, key: str, gi
     assert all(line.startswith("params.yaml: finetune.few_step.teacher.") for line in lines[1:])
 
 
+def test_a_step_of_a_training_is_within_its_budget(tmp_path: Path) -> None:
+    said = r"models\.diffusion\.training\.batch_images: got 100000000; allowed: at most total_images, which is 50000"
+    with pytest.raises(ConfigError, match=said):
+        load(tmp_path, changed("      batch_images: 64", "      batch_images: 100_000_000"))
+
+
 def test_a_step_of_a_fine_tuning_is_within_its_budget(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"finetune: batch_images: got 8001; allowed: at most total_images, .* 8000"):
         load(tmp_path, changed("  batch_images: null", "  batch_images: 8001"))

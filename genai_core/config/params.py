@@ -64,6 +64,17 @@ class Config(Section):
         return self
 
     @model_validator(mode="after")
+    def _steps_are_within_the_budget(self) -> "Config":
+        # Not a rule of the training section: a fine-tuned model's own has a budget that its batch may exceed.
+        for name, model in self.models.items():
+            batch, total = model.training.batch_images, model.training.total_images
+            if batch > total:
+                raise ValueError(
+                    f"models.{name}.training.batch_images: got {batch}; allowed: at most total_images, which is {total}"
+                )
+        return self
+
+    @model_validator(mode="after")
     def _selection_metric_is_measured(self) -> "Config":
         kind = self.extractor.kind
         if self.selection.metric.startswith("fd_inf_") and self.evaluation.total_images < LEAST_EXTRAPOLATED:

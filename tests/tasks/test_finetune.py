@@ -31,6 +31,13 @@ def selected(workspace, monkeypatch):
     return workspace
 
 
+def test_a_batch_that_no_memory_holds_is_refused(selected, monkeypatch, capsys):
+    change_params(finetune={"total_images": 10**12, "batch_images": 10**11})
+    with pytest.raises(SystemExit):
+        finetune.main()
+    assert "finetune.batch_images: got 100000000000; allowed: at most" in capsys.readouterr().err
+
+
 def test_continues_from_the_selected_weights(selected):
     finetune.main()
     before, after = load_for_training(selected / "models/selected"), load_for_training(selected / "models/finetuned")

@@ -11,9 +11,11 @@ import pytest
 from PIL import Image
 from ruamel.yaml import YAML
 
+from genai_core.config.machine import usable_memory_bytes
 from genai_core.models import gan
 from genai_core.models.artifact import load_for_training, load_model, read_config
 from tasks import train
+from tests.evaluation.conftest import SIZE
 from tests.tasks.conftest import ROOT
 from tests.tasks.small_run import PARAMS, bytes_below, change_params, read_json, write_datasets
 
@@ -165,6 +167,21 @@ def test_sigterm_saves_a_checkpoint_then_ends(trained, monkeypatch):
     assert 0 < wait_for_checkpoint(timeout_s=0.1) < STEPS
     train_here("gan", monkeypatch)
     assert take_outputs("gan") == expected
+
+
+def test_a_batch_that_no_memory_holds_is_refused_before_anything_is_computed(workspace, monkeypatch, capsys):
+    write_datasets()
+    training_params()
+    yaml = YAML()
+    values = yaml.load(PARAMS)
+    values["models"]["gan"]["training"].update(total_images=10**12, batch_images=10**11)
+    yaml.dump(values, PARAMS)
+    monkeypatch.setattr("tasks.train.build_model", None)
+    with pytest.raises(SystemExit):
+        train_here("gan", monkeypatch)
+    said = capsys.readouterr().err
+    most = usable_memory_bytes() // (8 * SIZE**2)
+    assert f"models.gan.training.batch_images: got 100000000000; allowed: at most {most}, because" in said
 
 
 def test_an_unknown_model(workspace, monkeypatch, capsys):
