@@ -12,7 +12,7 @@ from ruamel.yaml.error import YAMLError
 from flows.git import GitError, blobs, files_at, git
 from flows.graph import CONFLICT, has_conflict
 from flows.hashes import folder_hash
-from genai_core.config import PARAMS_FILE
+from genai_core.config import PARAMS_FILE, yaml_fault
 
 LOCK_FILE = "dvc.lock"
 RAW_FILE = "data/raw.dvc"
@@ -190,7 +190,7 @@ def parsed_yaml(content: bytes, name: str) -> Any:
     try:
         values = YAML(typ="safe").load(content) if content else None
     except (YAMLError, UnicodeDecodeError, ValueError) as error:
-        why = CONFLICT if has_conflict(content) else " ".join(str(error).split())
+        why = CONFLICT if has_conflict(content) else yaml_fault(error)
         raise GitError(f"{name}: not valid YAML: {why}") from None
     if not (values is None or isinstance(values, dict)):
         raise GitError(f"{name}: expected a mapping, as DVC writes it; it begins with {str(values)[:20]!r}")

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from genai_core import GenaiError
+from genai_core.config import doubled_key
 
 if TYPE_CHECKING:
     from dvc.output import Output
@@ -199,7 +200,7 @@ def one_line(error: Exception) -> str:
     cause = error.__cause__
     faults = [str(fault) for fault in getattr(cause, "errors", [])]
     if mark := getattr(cause, "problem_mark", None):
-        faults.append(f"line {mark.line + 1}: {getattr(cause, 'problem', '')}")
+        faults.append(doubled_key(cause) or f"line {mark.line + 1}: {getattr(cause, 'problem', '')}")
     message = "; ".join([str(error), *faults])
     path = getattr(error, "path", None)
     if "dvc.lock'" in message:

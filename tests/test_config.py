@@ -247,6 +247,16 @@ def test_anything_but_a_mapping_of_plain_values_is_refused(tmp_path: Path, text:
         load(tmp_path, text)
 
 
+def test_a_key_that_is_there_twice_is_named_with_its_line(tmp_path: Path) -> None:
+    text = changed("  image_size: 16", "  image_size: 32\n  image_size: 16")
+    line = text.splitlines().index("  image_size: 32") + 2
+    said = f"params.yaml: not valid YAML: line {line}: the key image_size stands there twice; remove one of them"
+    with pytest.raises(ConfigError) as caught:
+        load(tmp_path, text)
+    assert str(caught.value).endswith(said)
+    assert "\n" not in str(caught.value)
+
+
 def test_bytes_that_are_not_text_are_refused(tmp_path: Path) -> None:
     (tmp_path / "params.yaml").write_bytes(b"data: \xff\xfe")
     with pytest.raises(ConfigError, match=r"params.yaml: not valid YAML"):

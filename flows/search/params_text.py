@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from flows.advising.params_file import scalar
+from flows.dvc_lock import parsed_yaml
 from flows.search import SearchError
 from flows.search.space import value_at
 from genai_core.config import PARAMS_FILE
@@ -15,15 +16,16 @@ Edit = tuple[int, int, str]  # first character, the one after the last, new text
 
 
 def with_values(text: str, values: Mapping[str, Any]) -> str:
-    """Return the text with these values at their dotted names. Raises SearchError if one is not there.
+    """Return the text with these values at their dotted names. Raises SearchError if one is not there, and GitError for
+    invalid YAML.
 
     A name must stand in the file with a value that is not a section.
     """
     from ruamel.yaml import YAML
     from ruamel.yaml.nodes import MappingNode
 
+    present = parsed_yaml(text.encode(), PARAMS_FILE)
     root = YAML(typ="rt").compose(text)
-    present = YAML(typ="safe").load(text)
     edits: list[Edit] = []
     for key, value in values.items():
         name, node = None, root

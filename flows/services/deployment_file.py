@@ -8,6 +8,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from genai_core import GenaiError
+from genai_core.config import yaml_fault
 
 DEPLOYMENTS = Path("deployments/prefect.yaml")
 
@@ -24,7 +25,7 @@ def deployment_file(workspace: Path) -> list[dict[str, Any]]:
     except FileNotFoundError:
         raise ServicesError(f"{path}: no such file; run genai in a checkout of the project") from None
     except (YAMLError, UnicodeDecodeError) as error:
-        raise ServicesError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
+        raise ServicesError(f"{path}: not valid YAML: {yaml_fault(error)}") from None
     found = values.get("deployments") if isinstance(values, dict) else None
     if not isinstance(found, list) or not all(isinstance(entry, dict) and "name" in entry for entry in found):
         raise ServicesError(f"{path}: expected a list `deployments`, each with a name")

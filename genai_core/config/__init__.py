@@ -14,7 +14,7 @@ from genai_core.config.extractor import (
     resolved_metric,
 )
 from genai_core.config.finetune import FewStepConfig, FinetuneConfig, LoraConfig
-from genai_core.config.load import described, fault_at, load_config
+from genai_core.config.load import described, doubled_key, fault_at, load_config, yaml_fault
 from genai_core.config.models import (
     DiffusionRecipe,
     DiffusionSampling,
@@ -91,8 +91,10 @@ __all__ = [
     "VqvaeSampling",
     "WatchConfig",
     "described",
+    "doubled_key",
     "extractor_kind",
     "fault_at",
     "load_config",
     "resolved_metric",
+    "yaml_fault",
 ]

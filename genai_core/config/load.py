@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic import ValidationError
 from ruamel.yaml import YAML
+from ruamel.yaml.constructor import DuplicateKeyError
 from ruamel.yaml.error import YAMLError
 
 from genai_core.config.params import Config
@@ -36,13 +37,26 @@ def load_config(path: Path) -> Config:
     except FileNotFoundError:
         raise ConfigError(f"{path}: no such file; run genai in a checkout, or pass one with --workspace") from None
     except (YAMLError, UnicodeDecodeError, ValueError) as error:
-        raise ConfigError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
+        raise ConfigError(f"{path}: not valid YAML: {yaml_fault(error)}") from None
     if not isinstance(values, dict):
         raise ConfigError(f"{path}: expected sections such as data: and models:, got {type(values).__name__}")
     try:
         return Config.model_validate(values)
     except ValidationError as error:
         raise ConfigError("\n".join(_fault(path.name, item) for item in error.errors())) from None
+
+
+def yaml_fault(error: Exception) -> str:
+    """Return what the parser says of a file, in one line."""
+    return doubled_key(error) or " ".join(str(error).split())
+
+
+def doubled_key(error: object) -> str | None:
+    """Name the key that a section has twice, of which ruamel.yaml says both values; None for any other fault."""
+    if not isinstance(error, DuplicateKeyError):
+        return None
+    key = re.match(r'found duplicate key "(.*?)" with value "', error.problem, re.DOTALL)
+    return f"line {error.problem_mark.line + 1}: the key {key[1] if key else ''} stands there twice; remove one of them"
 
 
 def fault_at(values: dict[str, Any], key: str) -> str | None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from dvc.repo import Repo
 
-from flows.graph import Graph, GraphError, open_repo, read_graph
+from flows.graph import Graph, GraphError, dvc_stages, open_repo, path_of, read_graph, stage_name
 from tests.flows.conftest import DVC_WARNS, ROOT, edit, parameter, set_parameter
 
 pytestmark = DVC_WARNS
@@ -98,6 +98,27 @@ def test_up_to(project: Path) -> None:
     assert [stage for stage in graph.stages if stage in train.stages] == list(train.stages)
 
 
+@pytest.mark.parametrize("start", ["selected", "base"])
+@pytest.mark.parametrize("dataset", ["prepared", "augmented"])
+def test_a_fine_tuning_is_sent_the_model_and_the_images_that_it_reads(
+    project: Path, tmp_path: Path, start: str, dataset: str
+) -> None:
+    """test_end_to_end.py sees what a fine-tuning opens, but only of one that continues the selected model."""
+    workspace = Path(shutil.copytree(project, tmp_path / "one"))
+    set_parameter(workspace, "finetune.start", start)
+    set_parameter(workspace, "finetune.dataset", dataset)
+    (workspace / "models").mkdir()
+    (workspace / "models/base.dvc").write_text("outs: [{path: base}]\n")
+    with open_repo(workspace) as repo:
+        (stage,) = [stage for stage, _ in dvc_stages(repo) if stage_name(stage) == "finetune"]
+        sent = {path_of(dep) for dep in stage.deps} | set(stage.meta["reads"])
+        upstream = compiled(workspace).up_to(["finetune"])
+    for path in (f"models/{start}/seen.npy", f"models/{start}/selection.json", f"data/{dataset}/shards/0.npy"):
+        assert any(path == one or path.startswith(f"{one}/") for one in sent), path
+    assert ("models/base.dvc" in names(upstream)) == (start == "base")
+    assert ("augment" in names(upstream)) == (start == "selected" or dataset == "augmented")
+
+
 @pytest.mark.parametrize("target", ["trian", "train@", "train@none", ""])
 def test_unknown_name_lists_the_names(project: Path, target: str) -> None:
     with pytest.raises(GraphError) as caught:
@@ -143,6 +164,18 @@ def test_invalid_dvc_yaml_gives_one_line(fresh: Path, old: str, new: str) -> Non
         compiled(fresh)
     assert "\n" not in str(caught.value)
     assert len(str(caught.value)) > 20
+
+
+@pytest.mark.parametrize("name", ["dvc.yaml", "params.yaml"])
+def test_a_key_that_is_there_twice_is_named_with_its_line(fresh: Path, name: str) -> None:
+    lines = (fresh / name).read_text().splitlines()
+    first = next(line for line in lines if line.endswith(":") and line[0] not in " #")
+    (fresh / name).write_text("\n".join([*lines, first, "  a: b", ""]))
+    with pytest.raises(GraphError) as caught:
+        compiled(fresh)
+    assert f"{name}'" in str(caught.value)
+    said = f"; line {len(lines) + 1}: the key {first[:-1]} stands there twice; remove one of them"
+    assert str(caught.value).endswith(said)
 
 
 def test_not_a_dvc_repo(tmp_path: Path) -> None:

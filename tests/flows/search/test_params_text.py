@@ -5,6 +5,7 @@ import io
 import pytest
 from ruamel.yaml import YAML
 
+from flows.git import GitError
 from flows.search import SearchError
 from flows.search.params_text import with_values, written
 from tests.test_rooms import ROOT
@@ -59,6 +60,11 @@ def test_a_list_may_be_written_in_any_way(text: str, new: str | None) -> None:
 def test_a_name_without_a_value_is_refused(key: str) -> None:
     with pytest.raises(SearchError, match=f"params.yaml has no value {key}"):
         with_values(TEXT, {key: 1})
+
+
+def test_a_key_that_is_there_twice_is_named_with_its_line() -> None:
+    with pytest.raises(GitError, match=r"params.yaml: not valid YAML: line 3: the key b stands there twice"):
+        with_values("a:\n  b: 1\n  b: 2\n", {"a.b": 3})
 
 
 def test_numbers_are_read_alike_by_yaml_1_1_and_1_2() -> None:

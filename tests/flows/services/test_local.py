@@ -166,6 +166,7 @@ def test_reasons_why_up_fails(checkout: Path, monkeypatch: pytest.MonkeyPatch) -
     assert said[0].startswith("waiting for the server, for ")
     for content, message in (
         ("a: [", "not valid YAML"),
+        ("a: 1\na: 2", "not valid YAML: line 2: the key a stands there twice"),
         ("[]", "a list `deployments`"),
         ("deployments: [a]", "a list"),
     ):
