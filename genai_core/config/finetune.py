@@ -65,7 +65,7 @@ class FinetuneConfig(Section):
     )
     max_seconds: float | None = Field(gt=0.0, description="ends the run if reached before total_images; null: no limit")
     learning_rate_share: RateShare = Field(
-        description="share of the model's own learning rate; auto: by kind, and whether classes are new"
+        description="share of the model's own learning rate; auto: by kind, whether classes are new, and the batch"
     )
     first_layer_rate: float = Field(
         gt=0.0, le=1.0, description="learning rate of the first layer over the last one's; geometric in between"
