@@ -245,7 +245,8 @@ def answering(then: str = "repeat the command") -> Iterator[None]:
 
 
 def _storage(url: str) -> RDBStorage:
-    logging.getLogger("optuna").setLevel(logging.WARNING)
+    # It warns of a database that is away, with the whole SQL, over the live table. `answering` says that in a line.
+    logging.getLogger("optuna").setLevel(logging.ERROR)
     shown = _without_password(url)
     try:
         with warnings.catch_warnings():

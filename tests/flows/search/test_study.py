@@ -79,7 +79,7 @@ def test_another_space_code_or_data_is_refused_and_named(tmp_path: Path) -> None
     assert other.name != FINGERPRINT.name
 
 
-def test_a_database_that_no_longer_answers_is_named(tmp_path: Path) -> None:
+def test_a_database_that_no_longer_answers_is_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     study = open_study(tmp_path, "one", config_of(), "fd", FINGERPRINT, None)
     with sqlite3.connect(tmp_path / "study.db") as database:
         database.execute("DROP TABLE trials")
@@ -88,6 +88,7 @@ def test_a_database_that_no_longer_answers_is_named(tmp_path: Path) -> None:
             ask()
     with pytest.raises(SearchError, match="again, the search goes on"), answering("the search goes on"):
         study.ask()
+    assert not caplog.records
 
 
 def test_a_deleted_study_is_named(tmp_path: Path) -> None:
