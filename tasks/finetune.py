@@ -5,7 +5,7 @@ models/finetuned and plots/finetuned.
 """
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from genai_core.config import DistilledRecipe, FinetuneConfig, ModelRecipe, Samp
 from genai_core.counted import counted
 from genai_core.data.dataset.dataset import Dataset, load_dataset
 from genai_core.data.dataset.facts import Indices
-from genai_core.data.dataset.seen import SEEN_FILE, are_new, count_seen_held_out, epoch_with_replay
+from genai_core.data.dataset.seen import SEEN_FILE, are_new, count_seen_held_out, epoch_with_replay, known_as
 from genai_core.models.adapting.adapt import Adapted, adapted
 from genai_core.models.adapting.automatic import FinetuneRates, finetune_rates
 from genai_core.models.adapting.lora import add_lora, merge_lora
@@ -55,11 +55,12 @@ def main() -> None:
             )
         dataset = load_dataset(Path("data") / config.dataset)
         torch.manual_seed(config.seed)
-        found = adapted(start, shape_of(dataset))
+        names = known_as(dataset, start / SEEN_FILE, description.shape.classes)
+        found = adapted(start, shape_of(dataset), names)
         own = own_training(description)
         rates = finetune_rates(config, len(found.new_classes), own.batch_images)
         _tell(context, *(f"{start}: {change}" for change in found.changes), rates.understood)
-        is_new = new_images(context, dataset, start)
+        is_new = new_images(context, dataset, start, names)
         seen = count_seen_held_out(dataset, start / SEEN_FILE)
         if seen:
             _tell(
@@ -112,10 +113,11 @@ def finetuning(own: TrainingConfig, config: FinetuneConfig, rates: FinetuneRates
     return own.model_copy(update=changes)
 
 
-def new_images(context: Context, dataset: Dataset, start: Path) -> IsNew | None:
+def new_images(context: Context, dataset: Dataset, start: Path, names: Mapping[str, str]) -> IsNew | None:
     """Return (N,) which images of the train split the base was not trained on; None if that does not matter.
 
-    The selected model was trained on this very split: for it, nothing is new, and everything is used.
+    The selected model was trained on this very split: for it, nothing is new, and everything is used. names: former
+    names of classes.
     """
     config = context.config.finetune
     if config.images == "all":
@@ -123,7 +125,7 @@ def new_images(context: Context, dataset: Dataset, start: Path) -> IsNew | None:
     if config.start == "selected":
         _tell(context, f"finetune.images: {config.images} is for a base; {start} was trained on all images")
         return None
-    is_new = are_new(dataset, start / SEEN_FILE)
+    is_new = are_new(dataset, start / SEEN_FILE, names)
     only_old = config.images == "replay" and not is_new.any()
     how = "; without new ones, replay uses each old one once" if only_old else ""
     _tell(context, f"{counted(int(is_new.sum()), 'new image')} of {len(is_new):,} to train on{how}")

@@ -1,6 +1,8 @@
 """Which images a model was trained on: a record beside a model, by which a fine-tuning finds the new ones."""
 
 import hashlib
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal, cast
 
@@ -18,18 +20,25 @@ _PIXELS = "S16"  # the first part of a key
 Keys = npt.NDArray[np.bytes_]
 
 
-def image_keys(dataset: Dataset, split: Literal["train", "test"] = "train") -> Keys:
+def image_keys(
+    dataset: Dataset, split: Literal["train", "test"] = "train", known_as: Mapping[str, str] | None = None
+) -> Keys:
     """Return a key (N,) per image of a split, in manifest order: its pixels and its class by name.
 
-    An image with another label is another image. An augmented copy has the key of its origin.
+    An image with another label is another image. An augmented copy has the key of its origin. known_as: former names of
+    classes, by their names now.
     """
     rows = dataset.rows(split)
-    names = ["", *dataset.info.classes]
-    classes = np.array([hashlib.sha256(name.encode()).hexdigest()[:16] for name in names])
-    labels = classes[rows["label"].to_numpy() - NO_LABEL]
+    names = ["", *((known_as or {}).get(name, name) for name in dataset.info.classes)]
+    labels = np.array([_class_key(name) for name in names])[rows["label"].to_numpy() - NO_LABEL]
     origins = cast("pd.Series[str]", rows["flags"].str.extract(_AUGMENTED, expand=False))
     ids = origins.fillna(rows["id"]).str[:16].to_numpy(dtype=_PIXELS)
-    return np.char.add(ids, labels.astype("S16"))
+    return np.char.add(ids, labels)
+
+
+def _class_key(name: str) -> bytes:
+    """The second part of a key, for the class of this name."""
+    return hashlib.sha256(name.encode()).hexdigest()[:16].encode()
 
 
 def write_seen(path: Path, dataset: Dataset) -> None:
@@ -37,14 +46,43 @@ def write_seen(path: Path, dataset: Dataset) -> None:
     np.save(path, np.unique(image_keys(dataset)))
 
 
-def are_new(dataset: Dataset, path: Path) -> npt.NDArray[np.bool_]:
-    """Return (N,) which images of the train split are not among those in `path`. Raises FileNotFoundError."""
+def are_new(dataset: Dataset, path: Path, known_as: Mapping[str, str] | None = None) -> npt.NDArray[np.bool_]:
+    """Return (N,) which images of the train split are not among those in `path`. Raises FileNotFoundError.
+
+    known_as: as in image_keys.
+    """
     if not path.is_file():
         raise FileNotFoundError(
             f"{path} is missing: nothing says which images this model was trained on. Use finetune.images: all, or "
             "bring in a version whose data is known: genai base prod"
         )
-    return ~np.isin(image_keys(dataset), np.load(path, allow_pickle=False))
+    return ~np.isin(image_keys(dataset, known_as=known_as), np.load(path, allow_pickle=False))
+
+
+def known_as(dataset: Dataset, path: Path, before: Sequence[str]) -> dict[str, str]:
+    """Return the former names of classes that have another name now, by the new ones; none without the file `path`.
+
+    before: the classes when `path` was written. A class has another name if one that is gone had most of its images,
+    and it has most of that one's.
+    """
+    gone = {_class_key(name): name for name in before if name not in dataset.info.classes}
+    new = {_class_key(name): name for name in dataset.info.classes if name not in before}
+    if not gone or not new or not path.is_file():
+        return {}
+    now, was = _parts(np.unique(image_keys(dataset))), dict(_parts(np.load(path, allow_pickle=False)))
+    of_now, of_was = Counter(name for _, name in now), Counter(was.values())
+    both = Counter((was[pixels], name) for pixels, name in now if pixels in was)
+    return {
+        new[name]: gone[former]
+        for (former, name), count in both.items()
+        if former in gone and name in new and count > max(of_was[former], of_now[name]) / 2
+    }
+
+
+def _parts(keys: Keys) -> list[tuple[bytes, bytes]]:
+    """Pixels and class of each key."""
+    width = np.dtype(_PIXELS).itemsize
+    return [(key[:width], key[width:]) for key in keys.tolist()]
 
 
 def count_seen_held_out(dataset: Dataset, path: Path) -> int:

@@ -5,7 +5,7 @@ of the others: with that, the network already draws something plausible for it.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -28,7 +28,8 @@ class Adapted:
     """A model that fits the data.
 
     changes: what was changed for that, in sentences; none if it fitted already. new_classes: which it did not draw
-    before. changed_weights: names of the weights that are not the loaded ones, such as those with a row per class.
+    before, under any name. changed_weights: names of the weights that are not the loaded ones, such as those with a row
+    per class.
     """
 
     model: GenerativeModel
@@ -37,16 +38,19 @@ class Adapted:
     changed_weights: frozenset[str] = frozenset()
 
 
-def adapted(folder: Path, shape: ImageShape) -> Adapted:
+def adapted(folder: Path, shape: ImageShape, known_as: Mapping[str, str] | None = None) -> Adapted:
     """Load the model in `folder` for training on images of `shape`.
 
-    Raises NotAdaptableError when too little of it would remain, and as load_for_training does.
+    known_as: former names of classes, by their names now (genai_core/data/dataset/seen.py). Raises NotAdaptableError
+    when too little of the model would remain, and as load_for_training does.
     """
     description = read_config(folder)
     old, recipe = description.shape, description.config
     source = load_for_training(folder)
     if shape == old:
         return Adapted(source)
+    now_named = {former: name for name, former in (known_as or {}).items()}
+    old = replace(old, classes=tuple(now_named.get(name, name) for name in old.classes))
     if bool(shape.classes) != bool(old.classes):
         why = "the images have classes, the model has none"
         if old.classes:
@@ -77,7 +81,7 @@ def adapted(folder: Path, shape: ImageShape) -> Adapted:
         raise _differs(folder, old, shape, f"{min(lost)} has no counterpart")
     target.load_state_dict(state)
     new = tuple(name for name in shape.classes if name not in old.classes)
-    return Adapted(target, tuple(_changes(old, shape)), new, frozenset(changed))
+    return Adapted(target, tuple(_changes(old, shape, now_named)), new, frozenset(changed))
 
 
 def class_rows(recipe: ModelRecipe, shape: ImageShape) -> set[str]:
@@ -121,8 +125,8 @@ def with_channels(learned: Tensor, fresh: Tensor, before: int, now: int) -> Tens
     return None
 
 
-def _changes(old: ImageShape, new: ImageShape) -> list[str]:
-    changes = []
+def _changes(old: ImageShape, new: ImageShape, now_named: Mapping[str, str]) -> list[str]:
+    changes = [f"{former} is called {name} now, by its images" for former, name in now_named.items()]
     if added := [name for name in new.classes if name not in old.classes]:
         changes.append(f"{counted(len(added), 'new class')}, which start as the mean of the others: {', '.join(added)}")
     if gone := [name for name in old.classes if name not in new.classes]:

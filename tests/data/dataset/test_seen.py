@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 
 from genai_core.data.dataset.dataset import load_dataset
-from genai_core.data.dataset.seen import are_new, count_seen_held_out, epoch_with_replay, image_keys, write_seen
+from genai_core.data.dataset.seen import (
+    are_new,
+    count_seen_held_out,
+    epoch_with_replay,
+    image_keys,
+    known_as,
+    write_seen,
+)
 from genai_core.data.dataset.writer import DatasetWriter
 from genai_core.image_size import ImageSize
 
@@ -34,6 +41,30 @@ def test_new_images_new_labels_and_renumbered_classes(tmp_path: Path) -> None:
     assert count_seen_held_out(new, tmp_path / "gone.npy") == 0
     with pytest.raises(FileNotFoundError, match=r"gone\.npy is missing: nothing says which images"):
         are_new(old, tmp_path / "gone.npy")
+
+
+def test_a_class_with_another_name_is_known_by_its_images(tmp_path: Path) -> None:
+    seen, before = tmp_path / "seen.npy", ("bird", "cat", "dog")
+    write_seen(seen, dataset(tmp_path / "old", [0, 1, 2, 3, 4, 5], [0, 0, 1, 1, 1, 2], before))
+    # The cats are called feline, and have a new image; of the birds, one is left, among new images.
+    now = dataset(tmp_path / "new", [0, 6, 7, 2, 3, 4, 5], [2, 2, 2, 1, 1, 1, 0], ("dog", "feline", "owl"))
+    names = known_as(now, seen, before)
+    assert names == {"feline": "cat"}
+    found = dict(zip(now.rows("train")["id"], are_new(now, seen, names), strict=True))
+    assert [bool(found[name]) for name in now.rows("train")["id"]] == [True, True, True, False, False, False, False]
+    half = dataset(tmp_path / "half", [2, 3, 4, 5], [0, 0, 1, 2], ("big cat", "cub", "dog"))
+    assert known_as(half, seen, ("cat", "dog")) == {"big cat": "cat"}, "most of the cats"
+    merged = dataset(tmp_path / "merged", [0, 1, 2, 3, 4, 6, 5], [0, 0, 0, 0, 0, 0, 1], ("animal", "dog"))
+    assert known_as(merged, seen, before) == {}, "of six animals, three were cats"
+    of_3, of_4 = (
+        f"augmented:{dataset(tmp_path / f'{image}', [image], [0], ('a',)).rows('train')['id'].iloc[0]}"
+        for image in (3, 4)
+    )
+    copies = [of_3, of_4, "", ""]
+    split = dataset(tmp_path / "split", [6, 7, 3, 4], [0, 1, 0, 1], ("big cat", "cub"), flags=copies)
+    assert known_as(split, seen, before) == {}, "copies are no images of their own"
+    assert known_as(now, tmp_path / "gone.npy", before) == {}
+    assert known_as(now, seen, ("dog", "feline", "owl")) == {}
 
 
 def test_a_copy_is_as_old_as_its_origin(tmp_path: Path) -> None:

@@ -57,6 +57,15 @@ def test_each_family_draws_an_old_class_as_before_whatever_its_number(tmp_path: 
     assert torch.equal(drawn(before.model, 2), drawn(after.model, 1))
 
 
+@pytest.mark.parametrize("now", [("a", "b too", "c"), ("b too", "c", "d")])
+def test_a_class_with_another_name_draws_as_before(tmp_path: Path, now: tuple[str, ...]) -> None:
+    folder = saved(tmp_path, "gan")
+    after = adapted(folder, ImageShape(SHAPE.image_size, 1, now), {"b too": "b"})
+    assert after.changes[0] == "b is called b too now, by its images"
+    assert after.new_classes == tuple(name for name in now if name == "d")
+    assert torch.equal(drawn(adapted(folder, SHAPE).model, 1), drawn(after.model, now.index("b too")))
+
+
 def test_rows_go_by_name_and_a_new_one_is_the_mean() -> None:
     rows = torch.tensor([[1.0], [2.0], [6.0], [50.0]])  # the last one is for "no label"
     assert rows_by_class(rows, ("a", "b", "c"), ("c", "new", "a")).tolist() == [[6.0], [3.0], [1.0], [50.0]]
