@@ -32,6 +32,7 @@ from flows.executors.open_results import OpenResults
 from flows.executors.order import Order, Outcome, order_from
 from flows.executors.pool_report import ARTIFACT, BEAT_S, LOGGER
 from flows.runs.job import key_of
+from flows.services.job_report import progress_pause_s
 
 if TYPE_CHECKING:
     from dvc_data.hashfile.db import HashFileDB
@@ -86,13 +87,14 @@ class SimulatedJob:
         await self._state("COMPLETED")
 
     async def _working(self, artifact: str) -> None:
-        """Lines at the beginning and the end, progress every second, a beat every BEAT_S."""
+        """Lines at the beginning and the end, progress now and then, a beat every BEAT_S."""
         self._data |= {"gpus": [], "lines": 2}
         await self._lines(2)
         passed, beaten, path = 0.0, 0.0, f"/artifacts/{artifact}"
         while passed < self._work.seconds:
-            await asyncio.sleep(min(1.0, self._work.seconds - passed))
-            passed += 1.0
+            pause_s = min(progress_pause_s(passed), self._work.seconds - passed)
+            await asyncio.sleep(pause_s)
+            passed += pause_s
             self._data["progress"] = _progress(passed, self._work.seconds)
             if passed - beaten >= BEAT_S:
                 beaten = passed

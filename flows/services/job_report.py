@@ -19,6 +19,8 @@ from flows.services.api import NOT_FOUND, UNAUTHORISED, Api, ApiError
 Answer = TypeVar("Answer")
 
 REPORT_S = 1.0
+# Progress and lines are sent as often at first; of a job that has worked for long, every twentieth of that time.
+MAX_PROGRESS_S, PROGRESS_SHARE = 5.0, 0.05
 MAX_LINES, MAX_CHARACTERS = 200, 20_000  # of a request, and of a line: the server takes at most 4 MB
 # The run is over for whoever asked for it: cancelled, or given up because nothing was heard of it.
 OVER = ("CANCELLING", "CANCELLED", "CRASHED", "FAILED", "COMPLETED")
@@ -46,19 +48,20 @@ class Report:
         self._lines: list[dict[str, Any]] = []  # that the server does not have yet
         self._last_line = datetime.now(UTC)
         self._sent: dict[str, Any] = {}
+        self._is_urgent = False
         self._lock = threading.Lock()
         self._sending = threading.Lock()  # one report at a time: an older one must not arrive after the outcome
         self._over = threading.Event()
         self._artifact = api.post("artifacts/", type=ARTIFACT, flow_run_id=run["id"], data=self._data)["id"]
 
     def waits(self, why: str) -> None:
-        self._set(waits=why)
+        self._tell(waits=why)
 
     def started(self, gpus: tuple[str, ...]) -> None:
-        self._set(gpus=list(gpus))
+        self._tell(gpus=list(gpus))
 
     def meets(self, where: Mapping[str, Any]) -> None:
-        self._set(meets=dict(where))
+        self._tell(meets=dict(where))
 
     def line(self, text: str) -> None:
         with self._lock:  # lines come from the command, and from the thread that sends checkpoints
@@ -79,7 +82,7 @@ class Report:
 
     @contextmanager
     def sent(self, processes: Processes) -> Iterator["Report"]:
-        """Send what changed every second, and a beat every BEAT_S. End the job's processes if its run is over."""
+        """Send what changed now and then, and a beat every BEAT_S. End the job's processes if its run is over."""
         thread = threading.Thread(target=self._keep_sending, args=(processes,), daemon=True)
         thread.start()
         try:
@@ -97,13 +100,18 @@ class Report:
         self._set(outcome=outcome.text())
         patiently_asked(self._send)
 
+    def _tell(self, **values: Any) -> None:
+        """Set what somebody waits for, so that it is sent with the next report."""
+        self._set(**values)
+        self._is_urgent = True
+
     def _set(self, **values: Any) -> None:
         with self._lock:
             self._data = {**self._data, **values}
 
     def _keep_sending(self, processes: Processes) -> None:
         heartbeat_s = _heartbeat_s()
-        beaten = renewed = time.monotonic()
+        began = beaten = renewed = sent = time.monotonic()
         signed = -heartbeat_s  # the first one at once
         while not self._over.wait(REPORT_S):
             now = time.monotonic()
@@ -122,7 +130,10 @@ class Report:
                     if self._is_unwanted():
                         processes.stop()
                         return
-                self._send()
+                if self._is_urgent or now - sent >= progress_pause_s(now - began):
+                    self._is_urgent = False
+                    self._send()
+                    sent = now
 
     def _is_unwanted(self) -> bool:
         """Whether the run is over for whoever asked for it, or was deleted. Raises ApiError."""
@@ -167,6 +178,11 @@ class Report:
             "related": related,
             "payload": {},
         }
+
+
+def progress_pause_s(passed_s: float) -> float:
+    """Return for how long a job that has worked so long does not send its progress again. It shows how far it is."""
+    return min(max(REPORT_S, PROGRESS_SHARE * passed_s), MAX_PROGRESS_S)
 
 
 def state_of(api: Api, run: str) -> str | None:

@@ -1,6 +1,7 @@
 """What the process of a pool's job reports to a Prefect server."""
 
 import threading
+import time
 from collections.abc import Iterator
 from typing import Any
 from uuid import UUID
@@ -128,3 +129,28 @@ def test_neither_an_older_report_nor_a_line_holds_up_the_outcome(
         report.line("x" * 10)
         report.end(outcome)
     assert slow.arrived == [(None, 0), (outcome.text(), 0)]
+
+
+def test_progress_becomes_rare_but_not_what_somebody_waits_for(
+    client: SyncPrefectClient, server: Server, run: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(job_report, "BEAT_S", 1e6)
+    watch, report = Watch(client), Report(Api(server.url), run)
+    seen = watch.add(UUID(run["id"]))
+    with report.sent(Processes()):
+        report.progress({"done": 1})
+        wait_for(lambda: seen.report.get("progress"), SOON)
+        monkeypatch.setattr(job_report, "progress_pause_s", lambda _passed_s: 1e6)
+        report.progress({"done": 2})
+        time.sleep(10 * job_report.REPORT_S)
+        sent = dict(report._sent)
+        report.started(())
+        wait_for(lambda: seen.report["gpus"] == [], SOON)
+    assert sent["progress"] == {"done": 1}
+    assert seen.report["progress"] == {"done": 2}
+    watch.close()
+
+
+@pytest.mark.parametrize(("passed_s", "pause_s"), [(0.0, 1.0), (10.0, 1.0), (60.0, 3.0), (100.0, 5.0), (1e5, 5.0)])
+def test_progress_is_sent_every_twentieth_of_the_time_that_passed(passed_s: float, pause_s: float) -> None:
+    assert job_report.progress_pause_s(passed_s) == pause_s
