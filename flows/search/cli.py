@@ -32,6 +32,7 @@ _STORAGE = click.option(
     "--storage",
     metavar="URL",
     envvar="GENAI_SEARCH_STORAGE",
+    show_envvar=True,
     help="A database that several machines share: postgresql+psycopg://...  [default: a file in .genai/search]",
 )
 

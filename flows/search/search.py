@@ -31,6 +31,7 @@ from flows.search.study import (
     open_study,
     otherwise_of,
     searched,
+    without_password,
 )
 from flows.search.table import SearchTable, shown
 from flows.search.trial import searched_metric
@@ -160,7 +161,8 @@ def _headline(plan: Plan, study: "Study", request: Request) -> str:
     elif _trains_a_tokenizer_at_all_rungs(plan):
         figures += " (no trial is pruned: at search.pruning's rungs, its tokenizer is trained)"
     keys = counted(len(plan.config.search.space), "key")
-    return f"study {plan.name} {state}; {figures} over {keys}; {', '.join(limits)}"
+    place = f" in {without_password(request.storage)}" if request.storage else ""
+    return f"study {plan.name}{place} {state}; {figures} over {keys}; {', '.join(limits)}"
 
 
 def _trains_a_tokenizer_at_all_rungs(plan: Plan) -> bool:

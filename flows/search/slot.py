@@ -1,5 +1,6 @@
 """A slot: a checkout in which one trial after another runs. What trials share is laid out there once."""
 
+import re
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -24,6 +25,7 @@ from flows.whole_file import write_file
 from genai_core.config import PARAMS_FILE
 
 PREFIX = "search-"
+_PREFECTS_WORDS = re.compile(r"^Flow run encountered an exception: (\w+: )?")
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,8 @@ class SlotRun:
 
     @property
     def message(self) -> str:
-        return (self.state.message if self.state else None) or "the run failed"
+        said = (self.state.message if self.state else None) or "the run failed"
+        return _PREFECTS_WORDS.sub("", said)
 
     @property
     def seconds(self) -> float:

@@ -99,7 +99,10 @@ def open_study(
 def read_study(folder: Path, name: str, url: str | None) -> "Study":
     """Open a study to look at it. Raises SearchError if there is none."""
     if url is None and not (folder / DATABASE).is_file():
-        raise SearchError(f"there is no study {name} here; `genai search` begins one")
+        raise SearchError(
+            f"there is no study {name} here; `genai search` begins one. If it is in a database, name that by --storage "
+            "or the environment's GENAI_SEARCH_STORAGE"
+        )
     try:
         return optuna.load_study(study_name=name, storage=_storage(url or f"sqlite:///{folder / DATABASE}"))
     except KeyError:
@@ -247,7 +250,7 @@ def answering(then: str = "repeat the command") -> Iterator[None]:
 def _storage(url: str) -> RDBStorage:
     # It warns of a database that is away, with the whole SQL, over the live table. `answering` says that in a line.
     logging.getLogger("optuna").setLevel(logging.ERROR)
-    shown = _without_password(url)
+    shown = without_password(url)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ExperimentalWarning)
@@ -263,7 +266,7 @@ def _storage(url: str) -> RDBStorage:
         raise SearchError(f"the storage {shown} cannot be used: {first}") from None
 
 
-def _without_password(url: str) -> str:
+def without_password(url: str) -> str:
     """Return an address as a message may have it, read as the database's library does. Raises SearchError.
 
     An address that is not as it should be is not shown: nothing says which part of it is the password, and the driver's

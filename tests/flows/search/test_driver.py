@@ -105,6 +105,7 @@ def test_trials_that_could_not_run_are_tried_again(folder: Path, capsys: pytest.
     assert [slot.tried.count(values) for values in slot.tried] == [3] * 15
     said = capsys.readouterr().out
     assert [said.count(f"trial {number}: interrupted: ") for number in range(5)] == [2] * 5
+    assert "trial 1: interrupted: it was taken over" in said
 
 
 def test_trials_whose_values_are_at_fault_have_failed(folder: Path) -> None:

@@ -132,7 +132,7 @@ def test_one_search_of_a_study_at_a_time(tmp_path: Path) -> None:
 def test_what_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(SearchError, match="no search was made here yet"):
         latest_study(tmp_path)
-    with pytest.raises(SearchError, match="there is no study one here"):
+    with pytest.raises(SearchError, match=r"there is no study one here.* GENAI_SEARCH_STORAGE"):
         read_study(tmp_path, "one", None)
     with pytest.raises(SearchError, match="allowed: at most 40 letters"):
         checked_name("../one")
