@@ -45,6 +45,7 @@ from ruamel.yaml import YAML
 from benchmarks.chain import chain_workspace, measure_chain
 from benchmarks.scale_out_machines import (
     POOL,
+    QUERY_S,
     Site,
     Worker,
     connect,
@@ -311,12 +312,14 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=4.0, help="of each training of the toy pipeline")
     parser.add_argument("--images", type=int, default=120_000, help="of each training of the part nodes")
     parser.add_argument("--batch", type=int, default=2_048, help="images of each of its steps")
+    parser.add_argument("--database", choices=["sqlite", "postgresql"], default="sqlite", help="of the Prefect server")
+    parser.add_argument("--query-s", type=float, default=QUERY_S, help="how often a worker looks for new jobs")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="genai-scale-out-") as name:
         folder = Path(name)
         os.environ.update(own_settings(folder))
-        with started_site(folder) as site, ExitStack() as stack:
+        with started_site(folder, arguments.database, arguments.query_s) as site, ExitStack() as stack:
             measurement = Measurement(site, arguments, stack)
             measurement.start_workers()
             for part in arguments.parts:

@@ -12,17 +12,19 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import IO, Any
+from typing import IO, Any, Literal
 
 import boto3
 import psutil
 from moto.server import ThreadedMotoServer
 from ruamel.yaml import YAML
 
+from benchmarks.size_database import started_postgres
 from flows.services.api import Api, ApiError
 from tests.flows.conftest import prefect_server
 from tests.flows.toy_home import new_toy, own_settings, shell
 
+Database = Literal["sqlite", "postgresql"]
 ROOT = Path(__file__).parents[1]
 BUCKET, POOL = "store", "cpu"
 FORK_SERVER = "flows.executors.fork_server"
@@ -32,17 +34,20 @@ KEYS = {
     "AWS_DEFAULT_REGION": "us-east-1",
     "AWS_EC2_METADATA_DISABLED": "true",
 }
-# Prefect's default looks for new jobs every ten seconds.
-QUICK = {"PREFECT_WORKER_QUERY_SECONDS": "1", "PREFECT_WORKER_PREFETCH_SECONDS": "2"}
+QUERY_S = 1.0  # Prefect's default looks for new jobs every ten seconds
 
 
 @dataclass(frozen=True)
 class Site:
-    """What all machines share: the address of the Prefect server, and the variables that lead to the S3 server."""
+    """What all machines share: the address of the Prefect server, and the variables that lead to the S3 server.
+
+    query_s: how often a worker looks for new jobs.
+    """
 
     folder: Path
     api: str
     s3: dict[str, str]
+    query_s: float = QUERY_S
 
     def variables(self, machine: Path) -> dict[str, str]:
         """The environment of a machine: nothing of it is in another one's folders."""
@@ -54,7 +59,8 @@ class Site:
             **own,
             **own_settings(machine),
             **self.s3,
-            **QUICK,
+            "PREFECT_WORKER_QUERY_SECONDS": str(self.query_s),
+            "PREFECT_WORKER_PREFETCH_SECONDS": "2",
             "HOME": str(machine / "home"),
             "GENAI_WORKER_HOME": str(machine / "worker"),
             "PREFECT_API_URL": self.api,
@@ -176,14 +182,18 @@ def started_scheduler(folder: Path, stack: ExitStack) -> Path:
 
 
 @contextmanager
-def started_site(folder: Path) -> Iterator[Site]:
+def started_site(folder: Path, database: Database = "sqlite", query_s: float = QUERY_S) -> Iterator[Site]:
     """A Prefect server and an S3 server, for the body."""
     with ExitStack() as stack:
         s3 = with_bucket(started_s3(stack))
         home = folder / "server"
         home.mkdir()
-        api = stack.enter_context(prefect_server(home))
-        yield Site(folder, api, s3)
+        variables = {}
+        if database == "postgresql":
+            address, _ = stack.enter_context(started_postgres(folder / "database"))
+            variables["PREFECT_SERVER_DATABASE_CONNECTION_URL"] = address
+        api = stack.enter_context(prefect_server(home, **variables))
+        yield Site(folder, api, s3, query_s)
 
 
 def toy_workspace(folder: Path, models: list[str]) -> Path:
