@@ -47,6 +47,8 @@ def status_parts(found: DataStatus) -> Iterable["str | Table"]:
             cells = (source.files, source.images, source.classes, source.rejected)
             table.add_row(source.name, *("?" if cell is None else f"{cell:,}" for cell in cells))
         yield table
+        if found.prepared is not None and found.prepare_action != "keep":
+            yield "  images, classes and rejected: of the last preparation, not of what is there now"
     yield ""
     yield from _prepared_parts(found)
     yield ""

@@ -208,6 +208,7 @@ def test_status_of_unprepared_data(grown: Path) -> None:
     assert found.remote is None
     printed = genai(grown, "data", "status").stdout
     assert "out of date" in printed
+    assert "images, classes and rejected: of the last preparation" in printed
     assert f"  captions: 1 of {BASE - 1 + MORE} images" in printed
     assert "genai data push --to" in printed
 
