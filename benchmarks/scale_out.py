@@ -245,9 +245,9 @@ class Measurement:
         workspace = digits_workspace(self._arguments.checkout, self._site.folder / name)
         # Of no effect, but without it, a worker that has trained another one would restore that from its cache.
         watch = {"max_rollbacks": 3 + next(self._numbers), "rollback_rate_factor": 0.5}
-        keep_only(
-            workspace, "diffusion", total_images=self._arguments.images, batch_images=self._arguments.batch, watch=watch
-        )
+        images, batch = self._arguments.images, self._arguments.batch
+        width = self._arguments.width
+        keep_only(workspace, "diffusion", width, total_images=images, batch_images=batch, watch=watch)
         set_value(workspace, "compute", "checkpoint_every_s", 1e6)
         set_value(workspace, "compute", "num_nodes", machines)
         connect(workspace, self._origin)
@@ -314,6 +314,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=2_048, help="images of each of its steps")
     parser.add_argument("--database", choices=["sqlite", "postgresql"], default="sqlite", help="of the Prefect server")
     parser.add_argument("--query-s", type=float, default=QUERY_S, help="how often a worker looks for new jobs")
+    parser.add_argument("--width", type=int, help="of its network")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="genai-scale-out-") as name:

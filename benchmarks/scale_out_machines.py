@@ -224,12 +224,14 @@ def connect(workspace: Path, origin: Path, pool: str = POOL) -> None:
     shell(workspace, f"git add -A && git commit -q -m connected && git push -q origin HEAD:{workspace.name}")
 
 
-def keep_only(workspace: Path, model: str, **training: object) -> None:
-    """Leave one model, with a training that differs so, and a checkpoint every second."""
+def keep_only(workspace: Path, model: str, width: int | None = None, **training: object) -> None:
+    """Leave one model, with a training that differs so, and a checkpoint every second. width: of its network."""
     yaml, path = YAML(), workspace / "params.yaml"
     values = yaml.load(path)
     values["models"] = {model: values["models"][model]}
     values["models"][model]["training"].update(training)
+    if width is not None:
+        values["models"][model]["network"]["width"] = width
     values["compute"]["checkpoint_every_s"] = 1
     yaml.dump(values, path)
 

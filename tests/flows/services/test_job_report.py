@@ -131,6 +131,10 @@ def test_neither_an_older_report_nor_a_line_holds_up_the_outcome(
     assert slow.arrived == [(None, 0), (outcome.text(), 0)]
 
 
+def _progress(done: int) -> dict[str, Any]:
+    return {"phase": "train", "done": done, "total": 9, "unit": "images", "per_second": 1.0, "seconds_left": 1.0}
+
+
 def test_progress_becomes_rare_but_not_what_somebody_waits_for(
     client: SyncPrefectClient, server: Server, run: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -138,16 +142,16 @@ def test_progress_becomes_rare_but_not_what_somebody_waits_for(
     watch, report = Watch(client), Report(Api(server.url), run)
     seen = watch.add(UUID(run["id"]))
     with report.sent(Processes()):
-        report.progress({"done": 1})
+        report.progress(_progress(1))
         wait_for(lambda: seen.report.get("progress"), SOON)
         monkeypatch.setattr(job_report, "progress_pause_s", lambda _passed_s: 1e6)
-        report.progress({"done": 2})
+        report.progress(_progress(2))
         time.sleep(10 * job_report.REPORT_S)
         sent = dict(report._sent)
         report.started(())
         wait_for(lambda: seen.report["gpus"] == [], SOON)
-    assert sent["progress"] == {"done": 1}
-    assert seen.report["progress"] == {"done": 2}
+    assert sent["progress"] == _progress(1)
+    assert seen.report["progress"] == _progress(2)
     watch.close()
 
 
