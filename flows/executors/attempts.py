@@ -58,13 +58,15 @@ def until_done(
         try:
             order, outcome = attempt(heard)
         except Lost as lost:
-            why = str(lost)
+            why = str(lost).removesuffix(".")
             ran += heard.has_begun
+            listener.waits("for another worker")  # a terminal shows no bar then, but the line
             listener.line(f"lost: {why}; another worker gets the job")
             continue
         if outcome.is_lost:
             why = outcome.failure
             ran += heard.has_begun
+            listener.waits("for its machines")
             listener.line(f"lost: {why}; the training starts again from its last checkpoint")
         elif dispatch.is_current(order, outcome):
             return dispatch.take(order, outcome, listener.line)

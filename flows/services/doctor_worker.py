@@ -54,7 +54,10 @@ def check_data_remote(checkout: Path) -> Check:
             store.fs.rm_file(path)
         except Exception as error:
             found = f"{address_of(store)} cannot be written: {type(error).__name__}: {' '.join(str(error).split())}"
-            return Check("DVC remote", "fail", found, "give this machine's keys the right to write there")
+            todo = "give this machine's keys the right to write there"
+            if isinstance(error, FileNotFoundError):
+                todo = "the remote's folder is not on this machine: mount it, or correct the remote's URL"
+            return Check("DVC remote", "fail", found, todo)
         if not same:
             return Check("DVC remote", "fail", f"{address_of(store)} returns other bytes than were written")
         return Check("DVC remote", "ok", f"{address_of(store)} can be written and read")

@@ -25,6 +25,7 @@ from tests.flows.executors.machines import Heard
 from tests.flows.executors.test_pools import compute
 
 WORKER = Offer("a", 4, 16.0, 0)
+LOST = ["waits for another worker", "lost: it died; another worker gets the job"]
 
 
 class Written:
@@ -103,7 +104,7 @@ def test_a_lost_worker_is_another_attempt_until_there_were_ten() -> None:
         executed(engine)
     assert not isinstance(failure.value, CommandFailed)
     assert not failure.value.retryable
-    assert failure.value.__notes__[0].split("\n") == ["begins", *["lost: it died; another worker gets the job"] * 10]
+    assert failure.value.__notes__[0].split("\n") == ["begins", *LOST * 10]
     assert [order.job.attempt for order, _ in engine.orders] == list(range(1, 11))
     assert {share for _, share in engine.orders} == {Share(2, 0.0, 0, None)}
 
@@ -134,7 +135,8 @@ def test_a_training_that_lost_one_of_its_machines_is_another_attempt() -> None:
     engine = Written([[WORKER]], [["outcome", lost], ["broken", "the end of this test"]])
     with pytest.raises(JobFailed, match="the end of this test") as failure:
         executed(engine)
-    (line,) = failure.value.__notes__[0].split("\n")
+    said, line = failure.value.__notes__[0].split("\n")
+    assert said == "waits for its machines"
     assert line == "lost: machine 2 of 2 (beta) is gone; the training starts again from its last checkpoint"
     assert len(engine.orders) == 2
 
@@ -150,7 +152,7 @@ def test_a_result_of_an_earlier_coordinator_needs_no_attempt() -> None:
 def test_a_worker_that_was_lost_after_its_result_was_complete_is_not_repeated() -> None:
     job = Job("one", "commit", "prepare", {})
     engine, dispatch = Written([[WORKER]], [["lost", "it died"]]), Ordered([None, Result(job, {}, ran=True)])
-    assert executed(engine, dispatch=dispatch).lines == ["lost: it died; another worker gets the job"]
+    assert executed(engine, dispatch=dispatch).lines == LOST
     assert len(engine.orders) == 1
 
 
@@ -182,7 +184,7 @@ def test_a_job_should_go_where_the_one_before_has_fetched_its_inputs() -> None:
         executed(engine, dispatch=Reading())
     assert engine.near == [(), (Near("a", 2_000_000, "host of a"),)]
     assert failure.value.__notes__[0].split("\n") == [
-        "lost: it died; another worker gets the job",
+        *LOST,
         "placed on host of b, which has 0.0 kB of 2.0 MB to read; host of a has 2.0 MB, but no room",
     ]
 

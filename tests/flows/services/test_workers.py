@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from flows.data.stores import add_default_remote
 from flows.services import doctor_worker
 from flows.services.api import Api
 from flows.services.doctor import examine_worker
@@ -43,6 +44,14 @@ def test_a_machine_that_cannot(fresh: Path, server: Server, monkeypatch: pytest.
     assert found["packages"].found.endswith(" instead of 0.1")
     assert "cannot be written" in found["DVC remote"].found
     assert "ahead of the server's" in found["clock"].found
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="a folder that nobody can make")
+def test_a_remote_whose_folder_is_on_another_machine(fresh: Path) -> None:
+    add_default_remote(fresh, "/proc/elsewhere")
+    found = doctor_worker.check_data_remote(fresh)
+    assert "/proc/elsewhere cannot be written" in found.found
+    assert found.todo == "the remote's folder is not on this machine: mount it, or correct the remote's URL"
 
 
 def test_pools_and_their_workers(fresh: Path, server: Server) -> None:
