@@ -193,7 +193,12 @@ def content_hash(store: "HashFileDB", path: str) -> str:
 def unreachable(store: "HashFileDB", error: BaseException) -> UnreachableError:
     """Return the error for a remote that does not answer as expected."""
     text: Any = str(error).strip() or type(error).__name__
-    return UnreachableError(f"{address_of(store)}: {redacted(' '.join(text.split()))} ({type(error).__name__})")
+    # S3's "access denied" is one, too; credentials that have expired may be renewed, so this may end by itself.
+    hint = (
+        "; `genai doctor --worker` tries what this machine may do there" if isinstance(error, PermissionError) else ""
+    )
+    fault = f"{redacted(' '.join(text.split()))} ({type(error).__name__})"
+    return UnreachableError(f"{address_of(store)}: {fault}{hint}")
 
 
 def address_of(store: "HashFileDB") -> str:

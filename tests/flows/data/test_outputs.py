@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from flows.data import outputs
-from flows.data.objects import RemoteError
+from flows.data.objects import RemoteError, unreachable
 from flows.data.outputs import Moved, StoredOutput, cached_bytes, fetch_outputs, patiently, send_outputs
 from flows.data.stores import add_default_remote, opened_remote
 from tests.flows.conftest import DVC_WARNS, shell
@@ -76,3 +76,11 @@ def test_a_short_outage(fresh: Path, raw: StoredOutput, monkeypatch: pytest.Monk
     with opened_remote(fresh, None) as (repo, remote):
         assert patiently(lambda: send_outputs(repo, remote, [raw]), say).objects == 4
     assert [text.rpartition("; ")[2] for text in said] == ["trying again in 0 s"] * 2
+
+
+def test_who_may_not_write_is_told_what_tries_it(fresh: Path) -> None:
+    add_default_remote(fresh, str(fresh.parent / "store"))
+    with opened_remote(fresh, None) as (_repo, remote):
+        denied, away = (str(unreachable(remote, kind("no"))) for kind in (PermissionError, ConnectionError))
+    assert away == f"{fresh.parent / 'store'}: no (ConnectionError)"
+    assert denied.endswith("no (PermissionError); `genai doctor --worker` tries what this machine may do there")
