@@ -18,7 +18,7 @@ from genai_core.config import DistilledRecipe, FinetuneConfig, ModelRecipe, Samp
 from genai_core.counted import counted
 from genai_core.data.dataset.dataset import Dataset, load_dataset
 from genai_core.data.dataset.facts import Indices
-from genai_core.data.dataset.seen import SEEN_FILE, are_new, count_seen_held_out, epoch_with_replay, known_as
+from genai_core.data.dataset.seen import SEEN_FILE, are_new, count_seen_held_out, epoch_with_replay, renamed_classes
 from genai_core.models.adapting.adapt import Adapted, adapted
 from genai_core.models.adapting.automatic import FinetuneRates, finetune_rates
 from genai_core.models.adapting.lora import add_lora, merge_lora
@@ -55,7 +55,7 @@ def main() -> None:
             )
         dataset = load_dataset(Path("data") / config.dataset)
         torch.manual_seed(config.seed)
-        names = known_as(dataset, start / SEEN_FILE, description.shape.classes)
+        names = renamed_classes(dataset, start / SEEN_FILE, description.shape.classes)
         found = adapted(start, shape_of(dataset), names)
         own = own_training(description)
         rates = finetune_rates(config, len(found.new_classes), own.batch_images)

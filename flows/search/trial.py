@@ -213,25 +213,13 @@ def run_trial(
 
     Raises what `view` met at a rung, such as that the study's database is away: the trial remains unfinished.
     """
-    end = _run(slot, view, stages, target, metric, pruning)
-    if view.error is not None:
-        raise view.error
-    return end
-
-
-def _run(
-    slot: Slot,
-    view: TrialView,
-    stages: TrialStages,
-    target: Target,
-    metric: str,
-    pruning: PruningConfig | None,
-) -> TrialEnd:
     try:
         slot.set_up(view.state.values, stages)
         if view.is_pruned:
             return TrialEnd("pruned")
         run = slot.run((target.stage,), view, view.begin, rung_variables(pruning))
+        if view.error is not None:
+            raise view.error
         if view.is_pruned:
             slot.remove_figures(stages)  # the run may have been complete before it could be stopped
             return TrialEnd("pruned", seconds=run.seconds)

@@ -19,7 +19,7 @@ from flows.services.api import NOT_FOUND, UNAUTHORISED, Api, ApiError
 Answer = TypeVar("Answer")
 
 REPORT_S = 1.0
-# Progress and lines are sent as often at first; of a job that has worked for long, every twentieth of that time.
+# A job sends its progress and lines as often at first, and later after a twentieth of the time that it has worked.
 MAX_PROGRESS_S, PROGRESS_SHARE = 5.0, 0.05
 MAX_LINES, MAX_CHARACTERS = 200, 20_000  # of a request, and of a line: the server takes at most 4 MB
 # The run is over for whoever asked for it: cancelled, or given up because nothing was heard of it.
@@ -82,7 +82,7 @@ class Report:
 
     @contextmanager
     def sent(self, processes: Processes) -> Iterator["Report"]:
-        """Send what changed now and then, and a beat every BEAT_S. End the job's processes if its run is over."""
+        """Send what changed, and a beat every BEAT_S. End the job's processes if its run is over."""
         thread = threading.Thread(target=self._keep_sending, args=(processes,), daemon=True)
         thread.start()
         try:
@@ -181,7 +181,7 @@ class Report:
 
 
 def progress_pause_s(passed_s: float) -> float:
-    """Return for how long a job that has worked so long does not send its progress again. It shows how far it is."""
+    """Return the seconds between two reports of progress and lines, for a job that has worked for passed_s."""
     return min(max(REPORT_S, PROGRESS_SHARE * passed_s), MAX_PROGRESS_S)
 
 

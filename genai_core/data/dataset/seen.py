@@ -59,7 +59,7 @@ def are_new(dataset: Dataset, path: Path, known_as: Mapping[str, str] | None = N
     return ~np.isin(image_keys(dataset, known_as=known_as), np.load(path, allow_pickle=False))
 
 
-def known_as(dataset: Dataset, path: Path, before: Sequence[str]) -> dict[str, str]:
+def renamed_classes(dataset: Dataset, path: Path, before: Sequence[str]) -> dict[str, str]:
     """Return the former names of classes that have another name now, by the new ones; none without the file `path`.
 
     before: the classes when `path` was written. A class has another name if one that is gone had most of its images,

@@ -11,7 +11,7 @@ from genai_core.data.dataset.seen import (
     count_seen_held_out,
     epoch_with_replay,
     image_keys,
-    known_as,
+    renamed_classes,
     write_seen,
 )
 from genai_core.data.dataset.writer import DatasetWriter
@@ -48,23 +48,23 @@ def test_a_class_with_another_name_is_known_by_its_images(tmp_path: Path) -> Non
     write_seen(seen, dataset(tmp_path / "old", [0, 1, 2, 3, 4, 5], [0, 0, 1, 1, 1, 2], before))
     # The cats are called feline, and have a new image; of the birds, one is left, among new images.
     now = dataset(tmp_path / "new", [0, 6, 7, 2, 3, 4, 5], [2, 2, 2, 1, 1, 1, 0], ("dog", "feline", "owl"))
-    names = known_as(now, seen, before)
+    names = renamed_classes(now, seen, before)
     assert names == {"feline": "cat"}
     found = dict(zip(now.rows("train")["id"], are_new(now, seen, names), strict=True))
     assert [bool(found[name]) for name in now.rows("train")["id"]] == [True, True, True, False, False, False, False]
     half = dataset(tmp_path / "half", [2, 3, 4, 5], [0, 0, 1, 2], ("big cat", "cub", "dog"))
-    assert known_as(half, seen, ("cat", "dog")) == {"big cat": "cat"}, "most of the cats"
+    assert renamed_classes(half, seen, ("cat", "dog")) == {"big cat": "cat"}, "most of the cats"
     merged = dataset(tmp_path / "merged", [0, 1, 2, 3, 4, 6, 5], [0, 0, 0, 0, 0, 0, 1], ("animal", "dog"))
-    assert known_as(merged, seen, before) == {}, "of six animals, three were cats"
+    assert renamed_classes(merged, seen, before) == {}, "of six animals, three were cats"
     of_3, of_4 = (
         f"augmented:{dataset(tmp_path / f'{image}', [image], [0], ('a',)).rows('train')['id'].iloc[0]}"
         for image in (3, 4)
     )
     copies = [of_3, of_4, "", ""]
     split = dataset(tmp_path / "split", [6, 7, 3, 4], [0, 1, 0, 1], ("big cat", "cub"), flags=copies)
-    assert known_as(split, seen, before) == {}, "copies are no images of their own"
-    assert known_as(now, tmp_path / "gone.npy", before) == {}
-    assert known_as(now, seen, ("dog", "feline", "owl")) == {}
+    assert renamed_classes(split, seen, before) == {}, "copies are no images of their own"
+    assert renamed_classes(now, tmp_path / "gone.npy", before) == {}
+    assert renamed_classes(now, seen, ("dog", "feline", "owl")) == {}
 
 
 def test_a_copy_is_as_old_as_its_origin(tmp_path: Path) -> None:

@@ -20,9 +20,11 @@ from flows.executors.software import Software
 from flows.graph import Needs, StageNode
 from flows.process import Processes, Stopped
 from flows.runs.job import Job, Result
+from flows.view import LiveView
 from genai_core.config import ConfigError
 from tests.flows.executors.machines import Heard
 from tests.flows.executors.test_pools import compute
+from tests.flows.test_view import shown
 
 WORKER = Offer("a", 4, 16.0, 0)
 LOST = ["waits for another worker", "lost: it died; another worker gets the job"]
@@ -121,6 +123,31 @@ def test_a_command_that_most_workers_do_not_survive_is_at_fault() -> None:
         assert ("6 of them while they ran it" in str(failure.value)) == is_fault
         assert ("raise meta.memory_gb" in str(failure.value)) == is_fault
         assert not failure.value.retryable
+
+
+def test_a_terminal_shows_what_was_lost_in_place_of_the_bar() -> None:
+    view = LiveView(["prepare"])
+
+    class Shown(Heard):
+        def waits(self, why: str) -> None:
+            view.waits("prepare", why)
+
+        def started(self, gpus: tuple[str, ...]) -> None:  # noqa: ARG002
+            view.started("prepare")
+
+        def line(self, text: str) -> None:
+            view.line("prepare", text)
+
+        def progress(self, state: dict[str, Any]) -> None:
+            view.progress("prepare", state)
+
+    half = {"phase": "train", "done": 1, "total": 2, "unit": "images"}
+    news = [["started", []], ["progress", half], ["lost", "it died."], ["broken", "the end of this test"]]
+    executor = EngineExecutor(Written([[WORKER]], news), Ordered(), Processes(), compute())
+    with pytest.raises(JobFailed, match="the end of this test"):
+        executor.execute(stage(2), Job("one", "commit", "prepare", {}), Shown())
+    (row,) = shown(view)
+    assert row.endswith("lost: it died; another worker gets the job")
 
 
 def test_a_job_that_no_worker_can_start_has_no_advice_about_memory() -> None:
