@@ -3,10 +3,10 @@
     python -m benchmarks.adaptation --out FOLDER [--muon] [--turn 80] [--only NAME ...]
 
 Fashion-MNIST at 16x16 (padded to 32x32, means of 2x2). `base` is trained without the sandals and the bags, `scratch` on
-all ten classes; the others continue `base`, but for two more from scratch. Each draws the same seeds and labels, and
-one classifier measures them all: against the train images of all classes, and class by class. The intervals are of the
-differences from `scratch` (all classes) and from `base` (each old class) over 200 resamples of the drawn images, in
-pairs.
+all ten classes; others continue a base. Each draws the same seeds and labels, and one classifier measures them all:
+against the train images of all classes, and class by class. The intervals are of the differences from `scratch` (all
+classes) and from the base (each old class) over 200 resamples of the drawn images, in pairs; a row with a seed is
+compared with the scratch of that seed.
 
 Each row's model, samples and figures stay in FOLDER: a second call does what is missing and prints the table. --turn:
 end after so many seconds of training with status 3; the next call goes on.
@@ -22,7 +22,7 @@ from pathlib import Path
 import torch
 
 from benchmarks.adaptation_judge import Judge, measure, print_table
-from benchmarks.adaptation_rows import ROOT, ROWS, datasets, make
+from benchmarks.adaptation_rows import ROOT, ROWS, datasets, folder_of, make
 from genai_core.training.loop import TrainingStoppedError
 
 MORE_TO_DO = 3
@@ -43,12 +43,12 @@ def main() -> None:
     whole, old = datasets(arguments.out, arguments.data)
     judge = cache(lambda: Judge(arguments.out / "judge", whole))
     for name in arguments.only:
-        folder = arguments.out / name.replace(" ", "-").replace(",", "")
+        folder = arguments.out / folder_of(name)
         if (folder / "figures.json").is_file():
             continue
         folder.mkdir(parents=True, exist_ok=True)
         try:
-            make(name, folder, arguments.out / "base", whole, old, arguments.muon, lambda: time.monotonic() > ends)
+            make(name, folder, whole, old, arguments.muon, lambda: time.monotonic() > ends)
         except TrainingStoppedError as stopped:
             print(f"{name}: {stopped}", flush=True)
             sys.exit(MORE_TO_DO)

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from benchmarks.adaptation_rows import CPU, NEW, OLD, ROWS, Start, recipe
+from benchmarks.adaptation_rows import CPU, NEW, OLD, ROWS, Start, folder_of, recipe
 from benchmarks.fashion_mnist import CLASSES
 from benchmarks.race_judge import EXTRACTOR
 from genai_core.data.dataset.dataset import SPLITS, Dataset
@@ -88,7 +88,7 @@ def measure(folder: Path, samples: int, judge: Judge) -> dict[str, Any]:
 def print_table(out: Path, floor: float) -> None:
     rows = {}
     for name in ROWS:
-        path = out / name.replace(" ", "-").replace(",", "") / "figures.json"
+        path = out / folder_of(name) / "figures.json"
         if path.is_file():
             rows[name] = json.loads(path.read_text())
     print(f"\nfloor {floor:.2f}\n")
@@ -100,10 +100,11 @@ def print_table(out: Path, floor: float) -> None:
     for name, figures in rows.items():
         classes, row = figures["classes"], ROWS[name]
         means = [_mean(classes, group) for group in (OLD, NEW)]
-        worse = worse_classes(classes, rows["base"]["classes"]) if name != "base" else []
-        whole = "" if name == "base" else f"{figures['fd']:.2f}"
-        more = "" if isinstance(row, Start) else over_scratch(figures, rows["scratch"])
-        told = "" if name == "base" else ", ".join(worse) or "none"
+        is_base = isinstance(row, Start) and row.without_new
+        worse = worse_classes(classes, rows["base" if isinstance(row, Start) else row.base]["classes"])
+        whole = "" if is_base else f"{figures['fd']:.2f}"
+        more = "" if isinstance(row, Start) else over_scratch(figures, rows[row.against])
+        told = "" if is_base else ", ".join(worse) or "none"
         print(f"| {name} | {row.images:,} | {whole} | {more} | {means[0]} | {told} | {means[1]} |")
 
 

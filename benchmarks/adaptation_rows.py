@@ -35,17 +35,21 @@ CPU = torch.device("cpu")
 
 @dataclass(frozen=True)
 class Start:
-    """A training from random weights."""
+    """A training from random weights. without_new: of the classes that were there before."""
 
     images: int
     batch: int = 64
     rate: float = 1.0  # share of the recipe's learning rate
     seed: int = 0
+    without_new: bool = False
 
 
 @dataclass(frozen=True)
 class Tuning:
-    """How a row continues the base. replay: share of old images, None for all images alike, 0.0 for new ones only."""
+    """How a row continues a base. replay: share of old images, None for all images alike, 0.0 for new ones only.
+
+    keep: new classes get a network of their own, and all images are of them. against: which row it is to reach.
+    """
 
     images: int
     rate: float = 1.0  # share of the model's own learning rate
@@ -56,12 +60,22 @@ class Tuning:
     adamw: bool = False  # also with --muon
     average: int = 8  # share of the images that is the average's half-life: one in so many
     batch: int = 64
+    keep: bool = False
+    base: str = "base"
+    against: str = "scratch"
 
 
+_AUTO = {"rate": 0.75, "class_rate": 10.0 / 0.75}  # what finetune's auto means in batches of 64
 ROWS: dict[str, Start | Tuning] = {
-    "base": Start(48_000),  # as many of each class as scratch
+    "base": Start(48_000, without_new=True),  # as many of each class as scratch
+    "base, seed 1": Start(48_000, seed=1, without_new=True),
+    "base, seed 2": Start(48_000, seed=2, without_new=True),
+    "base, 60,000": Start(60_000, without_new=True),  # as many in all as scratch, by the same recipe
+    "base, 60,000, seed 1": Start(60_000, seed=1, without_new=True),
+    "base, 60,000, seed 2": Start(60_000, seed=2, without_new=True),
     "scratch": Start(60_000),
     "scratch, another seed": Start(60_000, seed=1),
+    "scratch, a third seed": Start(60_000, seed=2),
     "scratch, batches of 32": Start(60_000, batch=32, rate=0.7),
     "all images, rate 0.5": Tuning(18_000, 0.5),
     "all images, rate 0.5, random rows": Tuning(18_000, 0.5, random_rows=True),
@@ -90,7 +104,34 @@ ROWS: dict[str, Start | Tuning] = {
     "two thirds replayed, classes 10": Tuning(18_000, replay=2 / 3, class_rate=10.0),
     "all images, LoRA 8, classes 10": Tuning(18_000, lora_rank=8, class_rate=10.0),
     "new images only, classes 10": Tuning(18_000, replay=0.0, class_rate=10.0),
+    "old classes kept": Tuning(18_000, **_AUTO, keep=True),
+    "old classes kept, seed 1": Tuning(
+        18_000, **_AUTO, keep=True, base="base, seed 1", against="scratch, another seed"
+    ),
+    "old classes kept, seed 2": Tuning(
+        18_000, **_AUTO, keep=True, base="base, seed 2", against="scratch, a third seed"
+    ),
+    "old classes kept, base of 60,000": Tuning(18_000, **_AUTO, keep=True, base="base, 60,000"),
+    "old classes kept, base of 60,000, seed 1": Tuning(
+        18_000, **_AUTO, keep=True, base="base, 60,000, seed 1", against="scratch, another seed"
+    ),
+    "old classes kept, base of 60,000, seed 2": Tuning(
+        18_000, **_AUTO, keep=True, base="base, 60,000, seed 2", against="scratch, a third seed"
+    ),
+    "old classes kept, base of 60,000, 12,000 images": Tuning(12_000, **_AUTO, keep=True, base="base, 60,000"),
+    "all images (auto), base of 60,000": Tuning(18_000, **_AUTO, base="base, 60,000"),
+    "all images (auto), base of 60,000, seed 1": Tuning(
+        18_000, **_AUTO, base="base, 60,000, seed 1", against="scratch, another seed"
+    ),
+    "all images (auto), base of 60,000, seed 2": Tuning(
+        18_000, **_AUTO, base="base, 60,000, seed 2", against="scratch, a third seed"
+    ),
 }
+
+
+def folder_of(name: str) -> str:
+    """The name of a row's folder."""
+    return name.replace(" ", "-").replace(",", "")
 
 
 def datasets(out: Path, data: Path) -> tuple[Dataset, Dataset]:
@@ -113,14 +154,12 @@ def datasets(out: Path, data: Path) -> tuple[Dataset, Dataset]:
     return found[0], found[1]
 
 
-def make(
-    name: str, folder: Path, base: Path, whole: Dataset, old: Dataset, muon: bool, stop_requested: Callable[[], bool]
-) -> None:
-    """Train the row's model, or go on, and save it in `folder`. Raises TrainingStoppedError."""
+def make(name: str, folder: Path, whole: Dataset, old: Dataset, muon: bool, stop_requested: Callable[[], bool]) -> None:
+    """Train the row's model, or go on, and save it in `folder`, beside its base. Raises TrainingStoppedError."""
     if (folder / "config.json").is_file():
         return
     config, row = recipe(muon), ROWS[name]
-    dataset = old if name == "base" else whole
+    dataset = old if isinstance(row, Start) and row.without_new else whole
     shape = ImageShape(ImageSize.square(SIZE), 1, tuple(dataset.info.classes))
     training, rates, epoch = config.training, None, None
     common = {
@@ -134,7 +173,11 @@ def make(
         training = training.model_copy(update={**common, "seed": row.seed, "ema_halflife_images": row.images // 20})
     else:
         torch.manual_seed(0)
-        model = adapted(base, shape).model
+        found = adapted(folder.parent / folder_of(row.base), shape)
+        model = found.model
+        if row.keep:
+            own = model.with_own_network(found.recipe, NEW)
+            model, config = own.model, own.recipe
         if row.random_rows:
             randomise(model)
         training = training.model_copy(
@@ -151,11 +194,11 @@ def make(
         if row.lora_rank:
             assert rates is not None
             rates = add_lora(model, row.lora_rank, float(row.lora_rank), rates)
-        if row.replay is not None:
+        if row.replay is not None or row.keep:
             labels = dataset.labels("train")
             assert labels is not None
             is_new = np.isin(labels, [CLASSES.index(each) for each in NEW])
-            epoch = epoch_with_replay(is_new, row.replay, 1)
+            epoch = epoch_with_replay(is_new, row.replay or 0.0, 1)
     batches = ResidentBatches(
         dataset.images("train"),
         dataset.labels("train"),

@@ -51,6 +51,12 @@ class Context:
         self.progress = Progress(PROGRESS_DIR / f"{stage}.json") if self.is_first else Progress(silent=True)
         self.cost: dict[str, Any] = {}
 
+    def tell(self, *lines: str) -> None:
+        """Print the lines that are not empty, once, whatever the number of processes."""
+        if self.is_first:
+            for line in filter(None, lines):
+                print(line, flush=True)
+
 
 @contextmanager
 def running(task: str, *, writes_cost: bool = True) -> Iterator[Context]:

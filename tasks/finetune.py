@@ -5,38 +5,34 @@ models/finetuned and plots/finetuned.
 """
 
 import argparse
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from genai_core.config import DistilledRecipe, FinetuneConfig, ModelRecipe, SamplingConfig, TrainingConfig
-from genai_core.counted import counted
 from genai_core.data.dataset.dataset import Dataset, load_dataset
-from genai_core.data.dataset.facts import Indices
-from genai_core.data.dataset.seen import SEEN_FILE, are_new, count_seen_held_out, epoch_with_replay, renamed_classes
+from genai_core.data.dataset.seen import SEEN_FILE, count_seen_held_out, renamed_classes
 from genai_core.models.adapting.adapt import Adapted, adapted
 from genai_core.models.adapting.automatic import FinetuneRates, finetune_rates
 from genai_core.models.adapting.lora import add_lora, merge_lora
 from genai_core.models.artifact import WEIGHTS_FILE, ModelDescription, read_config, selected_sampling
-from genai_core.models.protocol import Distilling, GenerativeModel, Lesson
+from genai_core.models.protocol import GenerativeModel, Lesson, Trainee
 from genai_core.sampling.sample import proportional_labels
-from genai_core.training.moments import Moments, without_weights
+from genai_core.training.moments import Moments, weights_in, without_weights
 from genai_core.training.rates import learning_rates
 from tasks.context import Context, running
 from tasks.device import torch_device
+from tasks.learned_images import Learned, learned_images
 from tasks.optimizers import kept_moments
 from tasks.training import Continuation, check_batch, run_training, shape_of
 
 # In a fine-tuned model's summary, for the next fine-tuning.
 OWN_RATE, OWN_BATCH = "learning rate of the training from scratch", "images per step of the training from scratch"
 PAIRS = Path(".genai/cache/pairs")  # what a teacher drew, until the next one does
-
-IsNew = npt.NDArray[np.bool_]
 
 # How the stage trains, by finetune.kind: changes the model in place, and returns how to go on with it.
 Kind = Callable[[GenerativeModel, FinetuneConfig, FinetuneRates], Continuation]
@@ -59,17 +55,20 @@ def main() -> None:
         found = adapted(start, shape_of(dataset), names)
         own = own_training(description)
         rates = finetune_rates(config, len(found.new_classes), own.batch_images)
-        _tell(context, *(f"{start}: {change}" for change in found.changes), rates.understood)
-        is_new = new_images(context, dataset, start, names)
+        context.tell(*(f"{start}: {change}" for change in found.changes), rates.understood)
+        own_classes = classes_of_their_own(context, found.new_classes)
+        learned = learned_images(context, dataset, start, names, own_classes)
+        if own_classes:
+            own_network = found.model.with_own_network(found.recipe, own_classes)
+            found = replace(found, model=own_network.model, recipe=own_network.recipe)
         seen = count_seen_held_out(dataset, start / SEEN_FILE)
         if seen:
-            _tell(
-                context,
+            context.tell(
                 f"{start}: trained on {seen:,} of the {dataset.info.counts['test']:,} images that are held out now, so "
                 "figures from held-out images are too good",
             )
         training = finetuning(own, config, rates)
-        recipe, device = description.config.model_copy(update={"training": training}), torch_device(context.config)
+        recipe, device = found.recipe.model_copy(update={"training": training}), torch_device(context.config)
         check_batch("finetune.batch_images", training.batch_images, shape_of(dataset), context.config, device)
         if config.kind == "few_step":
             found.model.to(device).eval()
@@ -78,7 +77,7 @@ def main() -> None:
         else:
             model, how = found.model, KINDS[config.kind](found.model, config, rates)
             if config.optimizer == "restored":
-                how = replace(how, moments=moments_of_base(context, description, found))
+                how = replace(how, moments=moments_of_base(context, description, found, own_classes))
         run_training(
             context,
             model,
@@ -86,8 +85,8 @@ def main() -> None:
             dataset,
             device,
             to=Path("finetuned"),
-            origin=origin_of(description, own, found, config, rates, seen, is_new),
-            continuation=replace(how, settings=settings_of(config), epoch=epoch_of(config, is_new)),
+            origin=origin_of(description, own, found, config, rates, seen, learned),
+            continuation=replace(how, settings=settings_of(config), epoch=learned.epoch),
             sampling=None if config.kind == "few_step" else selected_sampling(start),
         )
 
@@ -113,41 +112,33 @@ def finetuning(own: TrainingConfig, config: FinetuneConfig, rates: FinetuneRates
     return own.model_copy(update=changes)
 
 
-def new_images(context: Context, dataset: Dataset, start: Path, names: Mapping[str, str]) -> IsNew | None:
-    """Return (N,) which images of the train split the base was not trained on; None if that does not matter.
-
-    The selected model was trained on this very split: for it, nothing is new, and everything is used. names: former
-    names of classes.
-    """
+def classes_of_their_own(context: Context, new_classes: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the classes that get a network of their own; none if all are trained together."""
     config = context.config.finetune
-    if config.images == "all":
-        return None
-    if config.start == "selected":
-        _tell(context, f"finetune.images: {config.images} is for a base; {start} was trained on all images")
-        return None
-    is_new = are_new(dataset, start / SEEN_FILE, names)
-    only_old = config.images == "replay" and not is_new.any()
-    how = "; without new ones, replay uses each old one once" if only_old else ""
-    _tell(context, f"{counted(int(is_new.sum()), 'new image')} of {len(is_new):,} to train on{how}")
-    return is_new
+    if config.old_classes == "train" or config.kind == "few_step":
+        return ()
+    if not new_classes:
+        context.tell("finetune.old_classes: keep is for new classes, and none is new, so all are trained")
+    return new_classes
 
 
-def epoch_of(config: FinetuneConfig, is_new: IsNew | None) -> Indices | None:
-    """Return the rows of the train split that an epoch consists of; None for each once."""
-    if is_new is None:
-        return None
-    return epoch_with_replay(is_new, config.replay_share if config.images == "replay" else 0.0, config.seed)
-
-
-def moments_of_base(context: Context, description: ModelDescription, found: Adapted) -> Moments:
+def moments_of_base(
+    context: Context, description: ModelDescription, found: Adapted, own_classes: tuple[str, ...]
+) -> Moments | None:
     """Return what the optimizers of the base knew at its end, without weights that are no longer the same.
 
-    Raises FileNotFoundError when that was not kept.
+    Nothing for a network that only these classes have. Raises FileNotFoundError when that was not kept.
     """
+    if own_classes:
+        context.tell("finetune.optimizer: restored, but fresh for the network of the new classes")
+        return None
     start = Path("models") / context.config.finetune.start
     moments = kept_moments(description.sha256[WEIGHTS_FILE], start)
     if found.changed_weights:
-        _tell(context, f"finetune.optimizer: restored, but fresh for {', '.join(sorted(found.changed_weights))}")
+        context.tell(f"finetune.optimizer: restored, but fresh for {', '.join(sorted(found.changed_weights))}")
+    left = {name for name, _ in found.model.named_parameters()} - weights_in(moments) - found.changed_weights
+    if left:
+        context.tell(f"finetune.optimizer: restored, but fresh for {len(left):,} weights that were not trained last")
     return without_weights(moments, found.changed_weights)
 
 
@@ -163,7 +154,7 @@ def origin_of(
     config: FinetuneConfig,
     rates: FinetuneRates,
     seen_held_out: int,
-    is_new: IsNew | None,
+    learned: Learned,
 ) -> dict[str, Any]:
     """Return where the model comes from, for its config.json and its card. Usual settings are left out."""
     origin: dict[str, Any] = {"started from": f"weights {description.sha256[WEIGHTS_FILE]}"}
@@ -177,11 +168,8 @@ def origin_of(
         origin["teacher's sampling"] = teacher_sampling(config).model_dump(mode="json")
     if config.optimizer == "restored":
         origin["optimizer"] = "began as that of these weights"
-    if is_new is not None and not is_new.any():
-        origin["learned from"] = "old images, because none was new to it"
-    elif is_new is not None:
-        old = f", and {config.replay_share:.0%} old ones" if config.images == "replay" else ""
-        origin["learned from"] = f"images new to it{old}"
+    if learned.told:
+        origin["learned from"] = learned.told
     if seen_held_out:
         origin["held-out images that these weights were trained on"] = seen_held_out
     if config.dataset == "augmented":
@@ -212,7 +200,7 @@ def rates_of(model: GenerativeModel, config: FinetuneConfig, rates: FinetuneRate
     return learning_rates(model, config.first_layer_rate, config.frozen, rates.class_rate)
 
 
-def few_step(context: Context, found: Adapted, recipe: ModelRecipe, weights: str, dataset: Dataset) -> Distilling:
+def few_step(context: Context, found: Adapted, recipe: ModelRecipe, weights: str, dataset: Dataset) -> Trainee:
     """Let the teacher draw its images, in the proportions of the training images, and return the student's training."""
     if found.changes:
         raise ValueError(
@@ -239,12 +227,6 @@ def teacher_sampling(config: FinetuneConfig) -> SamplingConfig:
 
 
 KINDS: dict[str, Kind] = {"full": full, "lora": lora}
-
-
-def _tell(context: Context, *lines: str) -> None:
-    if context.is_first:
-        for line in filter(None, lines):
-            print(line, flush=True)
 
 
 if __name__ == "__main__":

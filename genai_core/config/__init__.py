@@ -16,12 +16,15 @@ from genai_core.config.extractor import (
 from genai_core.config.finetune import FewStepConfig, FinetuneConfig, LoraConfig
 from genai_core.config.load import described, doubled_key, fault_at, load_config, yaml_fault
 from genai_core.config.models import (
+    ClassGroups,
     DiffusionRecipe,
     DiffusionSampling,
     DistilledRecipe,
     FewStep,
     GanRecipe,
     GanSampling,
+    GroupedDistilledRecipe,
+    GroupedRecipe,
     ModelConfig,
     ModelRecipe,
     SamplingConfig,
@@ -46,6 +49,7 @@ __all__ = [
     "NEEDS_MANUAL_ACTION",
     "PARAMS_FILE",
     "AugmentConfig",
+    "ClassGroups",
     "ComputeConfig",
     "Config",
     "ConfigError",
@@ -66,6 +70,8 @@ __all__ = [
     "GanRecipe",
     "GanSampling",
     "GateConfig",
+    "GroupedDistilledRecipe",
+    "GroupedRecipe",
     "InceptionExtractorConfig",
     "LoraConfig",
     "ModelCardConfig",

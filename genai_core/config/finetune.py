@@ -57,6 +57,9 @@ class FinetuneConfig(Section):
     images: Literal["all", "new", "replay"] = Field(
         description="of a base: new: only what it was not trained on; replay: new images, with a share of old ones"
     )
+    old_classes: Literal["train", "keep"] = Field(
+        description="when classes are new: keep: a copy of the network learns them, and the others are drawn as before"
+    )
     replay_share: float = Field(gt=0.0, lt=1.0, description="with replay: share of old images among those seen")
     dataset: Literal["prepared", "augmented"] = Field(description="augmented: with the copies that `augment:` adds")
     total_images: PositiveInt

@@ -1,5 +1,6 @@
 """The model families: network, objective and sampling of each block of `models:`."""
 
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Annotated, Any, Literal, get_args
 
@@ -123,6 +124,29 @@ class DistilledRecipe(DiffusionRecipe):
     """A diffusion model that draws in a few network evaluations."""
 
     few_step: FewStep
+
+
+class ClassGroups(Section):
+    """Which network draws which classes, of a model with several; only in its config.json, never in params.yaml."""
+
+    networks: tuple[tuple[str, ...], ...] = Field(strict=False, min_length=1, description="each one's classes")
+
+    def numbers(self, classes: Sequence[str]) -> list[int]:
+        """Return the number of each class's network. Raises ValueError unless each class has exactly one."""
+        named = [name for group in self.networks for name in group]
+        if sorted(named) != sorted(classes):
+            raise ValueError(f"class_groups: got {', '.join(named)}; allowed: each class once: {', '.join(classes)}")
+        return [next(number for number, group in enumerate(self.networks) if name in group) for name in classes]
+
+
+class GroupedRecipe(DiffusionRecipe):
+    """A diffusion model that has learned new classes in networks of their own (finetune.old_classes: keep)."""
+
+    class_groups: ClassGroups
+
+
+class GroupedDistilledRecipe(GroupedRecipe, DistilledRecipe):
+    """A model with several networks, each of which draws in a few evaluations."""
 
 
 class DiffusionConfig(DiffusionRecipe):

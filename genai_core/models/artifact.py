@@ -13,7 +13,16 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-from genai_core.config import DistilledRecipe, ModelConfig, ModelRecipe, SamplingConfig, described
+from genai_core.config import (
+    DiffusionRecipe,
+    DistilledRecipe,
+    GroupedDistilledRecipe,
+    GroupedRecipe,
+    ModelConfig,
+    ModelRecipe,
+    SamplingConfig,
+    described,
+)
 from genai_core.image_size import ImageSize
 from genai_core.models.protocol import GenerativeModel, ImageShape
 
@@ -26,7 +35,13 @@ SELECTION_FILE = "selection.json"  # beside a model that was chosen: why, and ho
 
 # Without the sampling section: it may change after training, and the file would then be out of date.
 _RECIPE_KEYS = ("family", "network", "objective", "training")
-_DISTILLED_KEY = "few_step"  # a further one, only of models that were distilled
+# Further ones, which only some models of the family diffusion have.
+_DISTILLED_KEY, _GROUPED_KEY = "few_step", "class_groups"
+_SPECIAL_RECIPES: dict[tuple[str, ...], type[DiffusionRecipe]] = {
+    (_DISTILLED_KEY,): DistilledRecipe,
+    (_GROUPED_KEY,): GroupedRecipe,
+    (_DISTILLED_KEY, _GROUPED_KEY): GroupedDistilledRecipe,
+}
 _RECIPE: TypeAdapter[ModelRecipe] = TypeAdapter(ModelRecipe)
 
 
@@ -49,8 +64,11 @@ def recipe_values(config: ModelRecipe) -> dict[str, Any]:
 
 def _of_recipe(values: Mapping[str, Any]) -> dict[str, Any]:
     """Return what is the recipe's among the values of a config. Raises KeyError where something is missing."""
-    distilled = {_DISTILLED_KEY: values[_DISTILLED_KEY]} if _DISTILLED_KEY in values else {}
-    return {name: values[name] for name in _RECIPE_KEYS} | distilled
+    return {name: values[name] for name in (*_RECIPE_KEYS, *_special_keys(values))}
+
+
+def _special_keys(values: Mapping[str, Any]) -> tuple[str, ...]:
+    return tuple(name for name in (_DISTILLED_KEY, _GROUPED_KEY) if name in values)
 
 
 def build_model(config: ModelRecipe, shape: ImageShape) -> GenerativeModel:
@@ -135,7 +153,8 @@ def read_config(folder: Path) -> ModelDescription:
 def _parse_recipe(values: dict[str, Any]) -> ModelRecipe:
     # Models that were made before this option existed were trained without.
     text = json.dumps({**values, "training": {"muon": False, **values["training"]}})
-    return DistilledRecipe.model_validate_json(text) if _DISTILLED_KEY in values else _RECIPE.validate_json(text)
+    special = _SPECIAL_RECIPES.get(_special_keys(values))
+    return _RECIPE.validate_json(text) if special is None else special.model_validate_json(text)
 
 
 def parse_sampling(family: str, values: dict[str, Any]) -> SamplingConfig:

@@ -17,11 +17,12 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.nn import Parameter
 
-from genai_core.config import DiffusionRecipe, DiffusionSampling, DistilledRecipe, SamplingConfig
+from genai_core.config import DiffusionRecipe, DiffusionSampling, DistilledRecipe, GroupedRecipe, SamplingConfig
 from genai_core.config.models import NO_GUIDANCE
 from genai_core.models.editing import Start, Watch, nearest_noise
 from genai_core.models.networks.diffusion.augment import PARAMETERS, augment
 from genai_core.models.networks.diffusion.distillation import Distillation
+from genai_core.models.networks.diffusion.grouped import GroupedUNet, with_another_network
 from genai_core.models.networks.diffusion.levels import (
     evaluations,
     few_step_levels,
@@ -41,13 +42,13 @@ from genai_core.models.networks.diffusion.redraw import base_of, keeping, watche
 from genai_core.models.networks.diffusion.student import first_noise, images_of_noise, student_recipe
 from genai_core.models.networks.diffusion.unet import UNet
 from genai_core.models.protocol import (
-    Distilling,
     GenerativeModel,
     ImageShape,
     Lesson,
     Loss,
     Part,
     SamplingError,
+    Trainee,
     check_classes,
     own_sampling,
     to_uint8,
@@ -93,18 +94,10 @@ class Diffusion(GenerativeModel):
             self.edits_images, self.searches = False, True
         elif not config.objective.label_dropout:
             self.preview_sampling = self.preview_sampling.model_copy(update={"guidance_scale": NO_GUIDANCE})
-        network = UNet(
-            shape.image_size,
-            shape.channels,
-            self.classes,
-            config.network.width,
-            config.network.depth,
-            augmentations=PARAMETERS if config.objective.augment_share else 0,
-        )
-        self.network = network.to(memory_format=torch.channels_last)
+        self.network = _network(config, shape).to(memory_format=torch.channels_last)
 
     def phase_parameters(self, phase: str) -> Sequence[Parameter]:  # noqa: ARG002 - there is one
-        return list(self.network.parameters())
+        return list(self.network.learned() if isinstance(self.network, GroupedUNet) else self.network.parameters())
 
     def sampled_network(self) -> nn.Module:
         return self.network
@@ -125,15 +118,15 @@ class Diffusion(GenerativeModel):
         )
         sigma = log_sigma.exp().to(images.device)
         noise = torch.randn(images.shape, generator=generator, device=generator.device).to(images.device)
+        hidden = None
         if labels is not None:
             chance = torch.rand(count, generator=generator, device=generator.device)
             hidden = (chance < objective.label_dropout).to(images.device)
-            labels = torch.where(hidden, self.classes, labels)
         parameters = None
         if objective.augment_share:
             augmented = augment(images, objective.augment, objective.augment_share, generator)
             images, parameters = augmented.images, augmented.parameters
-        denoised = self.denoise(images + column(sigma) * noise, sigma, labels, parameters)
+        denoised = self.denoise(images + column(sigma) * noise, sigma, labels, parameters, hidden)
         # The factor of the network's error in the denoiser's error.
         scale = self.preconditioning(sigma).output
         value = (((denoised - images) / column(scale)) ** 2).mean()
@@ -159,7 +152,7 @@ class Diffusion(GenerativeModel):
         lesson: Lesson,
         cache: Path,
         on_progress: Callable[[int], None],
-    ) -> Distilling:
+    ) -> Trainee:
         if self.few_step is not None:
             raise ValueError(
                 f"this model draws in {self.few_step.steps} evaluations already: a few-step model is made from a model "
@@ -169,7 +162,18 @@ class Diffusion(GenerativeModel):
         pairs = draw_pairs(
             self, lesson.weights, lesson.sampling, lesson.labels, lesson.pairs, recipe.training.seed, cache, on_progress
         )
-        return Distilling(Distillation(self, Diffusion(distilled, self.shape), pairs), distilled)
+        return Trainee(Distillation(self, Diffusion(distilled, self.shape), pairs), distilled)
+
+    def with_own_network(self, recipe: DiffusionRecipe, new_classes: Sequence[str]) -> Trainee:
+        """As the protocol says. The new network begins as the first one: that has learned from the most images."""
+        grouped = with_another_network(recipe, self.shape.classes, new_classes)
+        model = Diffusion(grouped, self.shape)
+        assert isinstance(model.network, GroupedUNet)
+        known = self.network.networks if isinstance(self.network, GroupedUNet) else [self.network]
+        for network, begin in zip(model.network.networks, [*known, known[0]], strict=True):
+            network.load_state_dict(begin.state_dict())
+        model.network.learner = len(known)
+        return Trainee(model, grouped)
 
     def preconditioning(self, sigma: Tensor) -> Preconditioning:
         """Return the scales of this model's objective at noise levels sigma (B,)."""
@@ -177,22 +181,30 @@ class Diffusion(GenerativeModel):
         return scales(sigma, self.objective.sigma_data)
 
     def denoise(
-        self, images: Tensor, sigma: Tensor, labels: Tensor | None, augmentation: Tensor | None = None
+        self,
+        images: Tensor,
+        sigma: Tensor,
+        labels: Tensor | None,
+        augmentation: Tensor | None = None,
+        hidden: Tensor | None = None,
     ) -> Tensor:
         """Estimate the clean images from images (B, C, H, W) with noise of standard deviation sigma (B,).
 
-        labels (B,) int64, the number of classes for "no label", or class weights (B, classes); None for an
-        unconditional model. augmentation (B, 4): how the clean images were augmented, None for not at all (Karras et
-        al. 2022, eq. 7).
+        labels (B,) int64, or class weights (B, classes); None for an unconditional model. augmentation (B, 4): how the
+        clean images were augmented, None for not at all (Karras et al. 2022, eq. 7). hidden (B,) bool: from which
+        images the network hides their label; None: from none.
         """
         scale = self.preconditioning(sigma)
         inputs = (column(scale.input) * images).contiguous(memory_format=torch.channels_last)
-        output = self.network(inputs, scale.noise, labels, augmentation).float()
+        output = self.network(inputs, scale.noise, labels, augmentation, hidden).float()
         denoised: Tensor = column(scale.skip) * images + column(scale.output) * output
         return denoised
 
     def features(self, images: Tensor, sigma: Tensor, labels: Tensor | None) -> list[Tensor]:
-        """Return what the network's way down knows of noisy images, a map per level; arguments as for `denoise`."""
+        """Return what the network's way down knows of noisy images, a map per level; arguments as for `denoise`.
+
+        labels may be the number of classes, for "no label".
+        """
         scale = self.preconditioning(sigma)
         inputs = (column(scale.input) * images).contiguous(memory_format=torch.channels_last)
         return self.network.features(inputs, scale.noise, labels)
@@ -324,9 +336,26 @@ class Diffusion(GenerativeModel):
         outside = interval is not None and not interval[0] <= sigma <= interval[1]
         if classes is None or scale == NO_GUIDANCE or outside:
             return conditional
-        unlabelled = classes.new_full((len(classes),), self.classes, dtype=torch.int64)
-        unconditional = self.denoise(images, sigmas, unlabelled)
+        all_hidden = torch.ones(len(images), dtype=torch.bool, device=images.device)
+        unconditional = self.denoise(images, sigmas, classes, hidden=all_hidden)
         return unconditional + scale * (conditional - unconditional)
+
+
+def _network(config: DiffusionRecipe, shape: ImageShape) -> UNet | GroupedUNet:
+    """Build the network, or one for each group of classes."""
+    make = partial(
+        UNet,
+        shape.image_size,
+        shape.channels,
+        len(shape.classes),
+        config.network.width,
+        config.network.depth,
+        augmentations=PARAMETERS if config.objective.augment_share else 0,
+    )
+    if not isinstance(config, GroupedRecipe):
+        return make()
+    groups = config.class_groups.numbers(shape.classes)
+    return GroupedUNet([make() for _ in config.class_groups.networks], groups)
 
 
 def _plus(noise: Tensor, base: Tensor | None, scale: float) -> Tensor:

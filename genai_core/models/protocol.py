@@ -80,8 +80,8 @@ class Lesson:
 
 
 @dataclass(frozen=True)
-class Distilling:
-    """The training of a few-step model, and the recipe of what it makes."""
+class Trainee:
+    """A model to train, and the recipe of what the training makes of it."""
 
     model: "GenerativeModel"
     recipe: ModelRecipe
@@ -153,7 +153,7 @@ class GenerativeModel(nn.Module, ABC):
         lesson: Lesson,  # noqa: ARG002
         cache: Path,  # noqa: ARG002
         on_progress: Callable[[int], None],  # noqa: ARG002
-    ) -> Distilling:
+    ) -> Trainee:
         """Return the training of a model that draws in a few evaluations what this one, the teacher, draws in many.
 
         recipe: this model's own, with the training section of the distillation. The teacher draws its images now, or
@@ -163,6 +163,17 @@ class GenerativeModel(nn.Module, ABC):
         raise ValueError(
             f"finetune.kind: got few_step; allowed: another, because this is a {self.family} model, and only diffusion "
             "models draw in many evaluations"
+        )
+
+    def with_own_network(self, recipe: Any, new_classes: Sequence[str]) -> Trainee:  # noqa: ARG002 - most have none
+        """Return this model with a further network, which learns these of its classes; the others stay as they are.
+
+        recipe: this model's own. All images of the training must be of the new classes. Raises ValueError for a family
+        without such networks.
+        """
+        raise ValueError(
+            f"finetune.old_classes: got keep; allowed: train, because this is a {self.family} model, and only "
+            "diffusion models have networks of their own for new classes"
         )
 
     def result(self) -> "GenerativeModel":

@@ -64,8 +64,9 @@ def _order_of_layers(model: GenerativeModel, phase: str) -> list[str]:
         module.register_forward_pre_hook(lambda _module, _inputs, name=name: found.setdefault(name))
         for name, module in probe.named_modules()
     ]
-    images = torch.zeros((2, *probe.shape.chw))
-    labels = torch.zeros(2, dtype=torch.int64) if probe.shape.classes else None
+    # An image of each class: groups of classes may have networks of their own.
+    images = torch.zeros((max(2, len(probe.shape.classes)), *probe.shape.chw))
+    labels = torch.arange(len(images)) % len(probe.shape.classes) if probe.shape.classes else None
     probe.loss(phase, images, labels, torch.Generator().manual_seed(0))
     for hook in hooks:
         hook.remove()

@@ -235,8 +235,8 @@ def test_guidance_acts_only_at_noise_levels_in_its_interval(monkeypatch):
     monkeypatch.setattr(
         model,
         "denoise",
-        lambda images, sigma, labels: (
-            asked.append((float(sigma[0]), int(labels[0]) == 3)) or denoise(images, sigma, labels)
+        lambda images, sigma, labels, hidden=None: (
+            asked.append((float(sigma[0]), hidden is not None)) or denoise(images, sigma, labels, hidden=hidden)
         ),
     )
     sampling = SAMPLING.model_copy(update={"sampler": "multistep", "steps": 8, "guidance_scale": 2.0})

@@ -4,14 +4,14 @@ Everything that still fits is kept. A class keeps what was learned about it, by 
 of the others: with that, the network already draws something plausible for it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from genai_core.config import ModelRecipe
+from genai_core.config import ClassGroups, GroupedRecipe, ModelRecipe
 from genai_core.counted import counted
 from genai_core.models.artifact import build_model, load_for_training, read_config
 from genai_core.models.protocol import GenerativeModel, ImageShape
@@ -27,12 +27,13 @@ class NotAdaptableError(ValueError):
 class Adapted:
     """A model that fits the data.
 
-    changes: what was changed for that, in sentences; none if it fitted already. new_classes: which it did not draw
-    before, under any name. changed_weights: names of the weights that are not the loaded ones, such as those with a row
-    per class.
+    recipe: its own now. changes: what was changed for that, in sentences; none if it fitted already. new_classes: which
+    it did not draw before, under any name. changed_weights: names of the weights that are not the loaded ones, such as
+    those with a row per class.
     """
 
     model: GenerativeModel
+    recipe: ModelRecipe
     changes: tuple[str, ...] = ()
     new_classes: tuple[str, ...] = ()
     changed_weights: frozenset[str] = frozenset()
@@ -48,7 +49,7 @@ def adapted(folder: Path, shape: ImageShape, known_as: Mapping[str, str] | None 
     old, recipe = description.shape, description.config
     source = load_for_training(folder)
     if shape == old:
-        return Adapted(source)
+        return Adapted(source, recipe)
     now_named = {former: name for name, former in (known_as or {}).items()}
     old = replace(old, classes=tuple(now_named.get(name, name) for name in old.classes))
     if bool(shape.classes) != bool(old.classes):
@@ -56,11 +57,12 @@ def adapted(folder: Path, shape: ImageShape, known_as: Mapping[str, str] | None 
         if old.classes:
             why = "the model has classes, the images have none"
         raise NotAdaptableError(f"{folder} cannot continue: {why}; train a model from scratch")
+    rows = class_rows(recipe, description.shape)
+    recipe = regrouped(recipe, now_named, shape.classes)
     try:
         target = build_model(recipe, shape)
     except ValueError as error:
         raise NotAdaptableError(f"{folder} cannot continue: {error}; train a model from scratch") from None
-    rows = class_rows(recipe, old)
     state, changed = {}, set()
     for name, fresh in target.state_dict().items():
         learned = source.state_dict().get(name)
@@ -81,7 +83,17 @@ def adapted(folder: Path, shape: ImageShape, known_as: Mapping[str, str] | None 
         raise _differs(folder, old, shape, f"{min(lost)} has no counterpart")
     target.load_state_dict(state)
     new = tuple(name for name in shape.classes if name not in old.classes)
-    return Adapted(target, tuple(_changes(old, shape, now_named)), new, frozenset(changed))
+    return Adapted(target, recipe, tuple(_changes(old, shape, now_named)), new, frozenset(changed))
+
+
+def regrouped(recipe: ModelRecipe, now_named: Mapping[str, str], classes: Sequence[str]) -> ModelRecipe:
+    """Return the recipe for these classes: of a model with several networks, the last one draws those in no group."""
+    if not isinstance(recipe, GroupedRecipe):
+        return recipe
+    named = [[now_named.get(name, name) for name in group] for group in recipe.class_groups.networks]
+    kept = [tuple(name for name in group if name in classes) for group in named]
+    kept[-1] += tuple(name for name in classes if not any(name in group for group in kept))
+    return recipe.model_copy(update={"class_groups": ClassGroups(networks=tuple(kept))})
 
 
 def class_rows(recipe: ModelRecipe, shape: ImageShape) -> set[str]:
@@ -91,7 +103,8 @@ def class_rows(recipe: ModelRecipe, shape: ImageShape) -> set[str]:
     """
     more = ImageShape(shape.image_size, shape.channels, (*shape.classes, "another class"))
     with torch.device("meta"):
-        one, other = (build_model(recipe, each).state_dict() for each in (shape, more))
+        one = build_model(recipe, shape).state_dict()
+        other = build_model(regrouped(recipe, {}, more.classes), more).state_dict()
     return {name for name, tensor in one.items() if tensor.shape != other[name].shape}
 
 

@@ -1,5 +1,6 @@
 """One vector for each class, and mixtures of classes."""
 
+import torch
 from torch import Tensor, nn
 
 from genai_core.models.networks.precision import full_precision
@@ -18,3 +19,14 @@ class ClassEmbedding(nn.Embedding):
             return super().forward(input)
         with full_precision(input.device):
             return input @ self.weight[: input.shape[1]]
+
+
+def hide(labels: Tensor, hidden: Tensor, *, no_label: int) -> Tensor:
+    """Return labels (B,) int64, or weights of K = no_label classes (B, K), with the class `no_label` where hidden (B,).
+
+    Weights get a column for it.
+    """
+    if not labels.is_floating_point():
+        return torch.where(hidden, no_label, labels)
+    unlabelled = hidden.to(labels.dtype)[:, None]
+    return torch.cat([labels * (1.0 - unlabelled), unlabelled], dim=1)

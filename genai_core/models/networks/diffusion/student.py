@@ -5,7 +5,14 @@ from dataclasses import replace
 
 from torch import Tensor
 
-from genai_core.config import DiffusionRecipe, DiffusionSampling, DistilledRecipe, FewStep
+from genai_core.config import (
+    DiffusionRecipe,
+    DiffusionSampling,
+    DistilledRecipe,
+    FewStep,
+    GroupedDistilledRecipe,
+    GroupedRecipe,
+)
 from genai_core.models.editing import Generate, Start, noise_of_start
 from genai_core.models.networks.diffusion.ode import Denoise, few_step
 from genai_core.models.protocol import Lesson, own_sampling
@@ -28,8 +35,10 @@ def student_recipe(teacher: DiffusionRecipe, lesson: Lesson) -> DistilledRecipe:
     betas = (0.0, teacher.training.adam_betas[1])
     own_training = {"muon": False, "adam_betas": betas, "gradient_clip_norm": None}
     training = teacher.training.model_copy(update=own_training)
-    own = {name: getattr(teacher, name) for name in DiffusionRecipe.model_fields}
-    return DistilledRecipe(**{**own, "training": training}, few_step=few_step)
+    is_grouped = isinstance(teacher, GroupedRecipe)
+    base, recipe = (GroupedRecipe, GroupedDistilledRecipe) if is_grouped else (DiffusionRecipe, DistilledRecipe)
+    own = {name: getattr(teacher, name) for name in base.model_fields}
+    return recipe(**{**own, "training": training}, few_step=few_step)
 
 
 def student_levels(steps: int, sigma_data: float) -> tuple[float, ...]:

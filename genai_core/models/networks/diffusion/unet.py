@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from genai_core.image_size import ImageSize
 from genai_core.models.networks.attention import attend
-from genai_core.models.networks.class_embedding import ClassEmbedding
+from genai_core.models.networks.class_embedding import ClassEmbedding, hide
 from genai_core.models.networks.norm import GroupNorm
 from genai_core.models.networks.resolutions import resolutions, widths
 
@@ -58,9 +58,16 @@ class UNet(nn.Module):
         self.output = _zero(nn.Conv2d(thin, channels, kernel_size=3, padding=1))
 
     def forward(
-        self, images: Tensor, noise: Tensor, labels: Tensor | None, augmentation: Tensor | None = None
+        self,
+        images: Tensor,
+        noise: Tensor,
+        labels: Tensor | None,
+        augmentation: Tensor | None = None,
+        hidden: Tensor | None = None,
     ) -> Tensor:
         """images (B, C, H, W), noise (B,) about -1.5 to 1.5, the others as in Diffusion.denoise -> (B, C, H, W)."""
+        if self.class_embedding is not None and labels is not None and hidden is not None:
+            labels = hide(labels, hidden, no_label=self.class_embedding.num_embeddings - 1)
         embedding = self._embedding(noise, labels, augmentation)
         skips, x = self._down(images, embedding)
         for level in reversed(range(len(self.up))):

@@ -1,0 +1,188 @@
+"""A model with a network for each group of classes: what one learns leaves the images of the others as they are."""
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+import torch
+
+from genai_core.config import ClassGroups, DiffusionSampling
+from genai_core.models.adapting.adapt import adapted, class_rows
+from genai_core.models.artifact import build_model, load_for_training, load_model, read_config, save_model
+from genai_core.models.diffusion import build
+from genai_core.models.networks.class_embedding import hide
+from genai_core.models.protocol import ImageShape, Lesson
+from genai_core.training.rates import learning_rates
+from tests.models.tiny import SHAPE, diffusion_recipe, gan_recipe
+
+NEW = ("c",)  # of the classes a, b, c
+SAMPLING = DiffusionSampling(
+    sampler="multistep",
+    steps=4,
+    sigma_min=0.02,
+    sigma_max=10.0,
+    noise_levels=None,
+    guidance_scale=1.5,
+    guidance_interval=None,
+)
+LABELS = torch.tensor([0, 2, 1, 2, 0, 1])
+OLD = LABELS != 2
+
+
+def plain(**objective):
+    """A network with random weights everywhere: what it draws depends on noise and class."""
+    torch.manual_seed(1)
+    model = build(diffusion_recipe(**objective), SHAPE)
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.15)
+    return model.eval()
+
+
+def grouped(model=None, **objective):
+    return (model or plain(**objective)).with_own_network(diffusion_recipe(**objective), NEW)
+
+
+def disturbed(model):
+    """The model, its last network with other weights."""
+    torch.manual_seed(2)
+    for parameter in model.network.networks[-1].parameters():
+        torch.nn.init.normal_(parameter, std=0.15)
+    return model.eval()
+
+
+def draw(model, labels=LABELS, **changes):
+    seeds = torch.arange(len(labels))
+    return model.sample(labels, seeds, SAMPLING.model_copy(update=changes))
+
+
+@pytest.mark.parametrize("guidance_scale", [1.0, 2.0])
+def test_each_class_is_drawn_by_its_own_network(guidance_scale):
+    before, model = plain(), grouped().model.eval()
+    expected = draw(before, guidance_scale=guidance_scale)
+    assert (draw(model, guidance_scale=guidance_scale).int() - expected.int()).abs().max() <= 1  # a copy, at first
+    other = draw(disturbed(model), guidance_scale=guidance_scale)
+    assert (other[OLD].int() - expected[OLD].int()).abs().max() <= 1
+    assert (other[~OLD].int() - expected[~OLD].int()).abs().max() > 20
+    own = draw(disturbed(grouped().model), LABELS[~OLD], guidance_scale=guidance_scale)
+    again = plain()
+    again.network.load_state_dict(model.network.networks[-1].state_dict())
+    assert torch.equal(own, draw(again, LABELS[~OLD], guidance_scale=guidance_scale))
+
+
+def test_a_mixture_is_the_mean_of_its_networks_estimates():
+    model = disturbed(grouped().model)
+    images, sigma = torch.randn(3, 1, 8, 8), torch.tensor([0.3, 1.0, 4.0])
+
+    def estimate(weights):
+        return model.denoise(images, sigma, torch.tensor([weights]).expand(3, -1))
+
+    with torch.no_grad():
+        both = 0.75 * estimate([0.2 / 0.75, 0.55 / 0.75, 0.0]) + 0.25 * estimate([0.0, 0.0, 1.0])
+        torch.testing.assert_close(estimate([0.2, 0.55, 0.25]), both)
+        by_label = model.denoise(images, sigma, torch.full((3,), 2))
+        torch.testing.assert_close(estimate([0.0, 0.0, 1.0]), by_label)
+        hidden = torch.ones(3, dtype=torch.bool)
+        of_mixture = model.denoise(images, sigma, torch.tensor([[0.2, 0.55, 0.25]]).expand(3, -1), hidden=hidden)
+        of_each = [model.denoise(images, sigma, torch.full((3,), label), hidden=hidden) for label in (0, 2)]
+        torch.testing.assert_close(of_mixture, 0.75 * of_each[0] + 0.25 * of_each[1])
+
+
+def test_hidden_labels_and_weights():
+    hidden = torch.tensor([True, False])
+    assert hide(torch.tensor([0, 1]), hidden, no_label=3).tolist() == [3, 1]
+    weights = hide(torch.tensor([[0.5, 0.5, 0.0], [0.0, 0.25, 0.75]]), hidden, no_label=3)
+    assert weights.tolist() == [[0.0, 0.0, 0.0, 1.0], [0.0, 0.25, 0.75, 0.0]]
+
+
+def test_the_way_of_a_recorded_step_gives_the_same():
+    network = disturbed(grouped().model).network
+    shares = network.members.T[LABELS]
+    inputs = (torch.randn(6, 1, 8, 8), torch.linspace(-1, 1, 6), LABELS, None, LABELS == 1, shares)
+    torch.testing.assert_close(network._all_by_each(*inputs), network._each_by_its_own(*inputs))
+
+
+def test_only_the_new_network_learns():
+    model = grouped().model.train()
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    optimizer = torch.optim.Adam(model.phase_parameters("denoiser"), lr=1e-2)
+    images, generator = torch.rand(8, 1, 8, 8) * 2 - 1, torch.Generator().manual_seed(0)
+    model.loss("denoiser", images, torch.full((8,), 2), generator).value.backward()
+    optimizer.step()
+    changed = {name for name, tensor in model.state_dict().items() if not torch.equal(tensor, before[name])}
+    assert changed
+    assert all(name.startswith("network.networks.1.") for name in changed)
+
+
+def test_loaded_again_all_networks_learn_and_each_has_a_gradient(tmp_path: Path):
+    found = grouped()
+    save_model(tmp_path, found.model, found.recipe, dataset="d" * 64, training_summary={})
+    model = load_for_training(tmp_path).train()
+    images, labels = torch.rand(4, 1, 8, 8), torch.tensor([0, 1, 0, 1])  # none of the new class
+    model.loss("denoiser", images, labels, torch.Generator().manual_seed(0)).value.backward()
+    assert all(parameter.grad is not None for parameter in model.network.parameters())
+    assert all(not parameter.grad.any() for parameter in model.network.networks[1].parameters())
+    assert any(parameter.grad.any() for parameter in model.network.networks[0].parameters())
+    rates = learning_rates(model, 0.1, ())
+    by_network = [{n.split(".", 3)[3]: r for n, r in rates.items() if n.split(".")[2] == k} for k in "01"]
+    assert by_network[0].keys() == by_network[1].keys()
+    assert all(factor < 1.0 for name, factor in by_network[1].items() if name.startswith("stem."))
+
+
+def test_a_saved_model_says_which_network_draws_what(tmp_path: Path):
+    found = grouped()
+    disturbed(found.model)
+    save_model(tmp_path, found.model, found.recipe, dataset="d" * 64, training_summary={})
+    description = read_config(tmp_path)
+    assert description.config == found.recipe
+    assert description.config.class_groups.networks == (("a", "b"), ("c",))
+    assert "class_groups" in (tmp_path / "card.md").read_text()
+    assert torch.equal(draw(load_model(tmp_path)), draw(found.model))
+
+
+def test_each_class_needs_one_network():
+    recipe = grouped().recipe.model_copy(update={"class_groups": ClassGroups(networks=(("a", "b"), ("b",)))})
+    with pytest.raises(ValueError, match="class_groups: got a, b, b; allowed: each class once: a, b, c"):
+        build_model(recipe, SHAPE)
+
+
+def test_with_other_classes_each_keeps_its_network(tmp_path: Path):
+    """A class is gone, one has another name, and one is new."""
+    found = grouped()
+    disturbed(found.model)
+    save_model(tmp_path, found.model, found.recipe, dataset="d" * 64, training_summary={})
+    rows = {f"network.networks.{number}.class_embedding.weight" for number in (0, 1)}
+    assert class_rows(found.recipe, SHAPE) == rows
+    after = adapted(tmp_path, ImageShape(SHAPE.image_size, 1, ("C", "a", "d")), {"C": "c"})
+    assert after.recipe.class_groups.networks == (("a",), ("C", "d"))
+    assert torch.equal(draw(found.model, torch.tensor([2, 0])), draw(after.model.eval(), torch.tensor([0, 1])))
+
+    third = after.model.with_own_network(after.recipe, after.new_classes)
+    assert third.recipe.class_groups.networks == (("a",), ("C",), ("d",))
+    assert torch.equal(draw(found.model, torch.tensor([2, 0])), draw(third.model.eval(), torch.tensor([0, 1])))
+
+
+def test_a_few_step_model_of_it_has_its_networks_too(tmp_path: Path):
+    teacher = grouped()
+    disturbed(teacher.model)
+    with TemporaryDirectory() as cache:
+        found = teacher.model.distillation(
+            teacher.recipe, Lesson("f" * 64, SAMPLING, 12, torch.arange(12) % 3, 2), Path(cache), lambda _: None
+        )
+    assert found.recipe.class_groups == teacher.recipe.class_groups
+    for phase in found.model.phases:
+        loss = found.model.loss(phase, torch.rand(6, 1, 8, 8), LABELS, torch.Generator().manual_seed(0))
+        loss.value.backward()
+    student = found.model.result()
+    assert all(parameter.grad is not None for parameter in student.network.networks[1].parameters())
+    save_model(tmp_path, student, found.recipe, dataset="d" * 64, training_summary={})
+    assert read_config(tmp_path).config == found.recipe
+    seeds = torch.arange(6)
+    drawn = [each.sample(LABELS, seeds, student.preview_sampling) for each in (student.eval(), load_model(tmp_path))]
+    assert torch.equal(*drawn)
+
+
+def test_other_families_have_no_such_networks():
+    from genai_core.models.gan import build as build_gan
+
+    with pytest.raises(ValueError, match="old_classes: got keep; allowed: train, because this is a gan model"):
+        build_gan(gan_recipe(), SHAPE).with_own_network(gan_recipe(), NEW)
