@@ -65,7 +65,9 @@ class Tuning:
     against: str = "scratch"
 
 
-_AUTO = {"rate": 0.75, "class_rate": 10.0 / 0.75}  # what finetune's auto means in batches of 64
+# What finetune's auto means, in batches of 64 and, with a network for the new classes, of 32.
+_AUTO: dict[str, Any] = {"rate": 0.75, "class_rate": 10.0 / 0.75}
+_AUTO_IN_32: dict[str, Any] = {"rate": 0.53, "class_rate": 10.0 / 0.53, "batch": 32, "keep": True}
 ROWS: dict[str, Start | Tuning] = {
     "base": Start(48_000, without_new=True),  # as many of each class as scratch
     "base, seed 1": Start(48_000, seed=1, without_new=True),
@@ -117,6 +119,13 @@ ROWS: dict[str, Start | Tuning] = {
     ),
     "old classes kept, base of 60,000, seed 2": Tuning(
         18_000, **_AUTO, keep=True, base="base, 60,000, seed 2", against="scratch, a third seed"
+    ),
+    "old classes kept, base of 60,000, batches of 32": Tuning(18_000, **_AUTO_IN_32, base="base, 60,000"),
+    "old classes kept, base of 60,000, batches of 32, seed 1": Tuning(
+        18_000, **_AUTO_IN_32, base="base, 60,000, seed 1", against="scratch, another seed"
+    ),
+    "old classes kept, base of 60,000, batches of 32, seed 2": Tuning(
+        18_000, **_AUTO_IN_32, base="base, 60,000, seed 2", against="scratch, a third seed"
     ),
     "old classes kept, base of 60,000, 12,000 images": Tuning(12_000, **_AUTO, keep=True, base="base, 60,000"),
     "all images (auto), base of 60,000": Tuning(18_000, **_AUTO, base="base, 60,000"),

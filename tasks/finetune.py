@@ -26,7 +26,7 @@ from genai_core.training.moments import Moments, weights_in, without_weights
 from genai_core.training.rates import learning_rates
 from tasks.context import Context, running
 from tasks.device import torch_device
-from tasks.learned_images import Learned, learned_images
+from tasks.learned_images import Learned, classes_of_their_own, learned_images
 from tasks.optimizers import kept_moments
 from tasks.training import Continuation, check_batch, run_training, shape_of
 
@@ -56,7 +56,7 @@ def main() -> None:
         own = own_training(description)
         rates = finetune_rates(config, len(found.new_classes), own.batch_images)
         context.tell(*(f"{start}: {change}" for change in found.changes), rates.understood)
-        own_classes = classes_of_their_own(context, found.new_classes)
+        own_classes = classes_of_their_own(context, dataset, start, names, found)
         learned = learned_images(context, dataset, start, names, own_classes)
         if own_classes:
             own_network = found.model.with_own_network(found.recipe, own_classes)
@@ -110,16 +110,6 @@ def finetuning(own: TrainingConfig, config: FinetuneConfig, rates: FinetuneRates
     changes = {name: value for name, value in config if name in TrainingConfig.model_fields}
     changes |= {"batch_images": rates.batch, "learning_rate": own.learning_rate * rates.share}
     return own.model_copy(update=changes)
-
-
-def classes_of_their_own(context: Context, new_classes: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the classes that get a network of their own; none if all are trained together."""
-    config = context.config.finetune
-    if config.old_classes == "train" or config.kind == "few_step":
-        return ()
-    if not new_classes:
-        context.tell("finetune.old_classes: keep is for new classes, and none is new, so all are trained")
-    return new_classes
 
 
 def moments_of_base(

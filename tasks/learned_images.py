@@ -1,15 +1,17 @@
-"""Which images a fine-tuning learns from, as `finetune:` says."""
+"""Which classes and images a fine-tuning learns, as `finetune:` says."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from genai_core.counted import counted
 from genai_core.data.dataset.dataset import Dataset
 from genai_core.data.dataset.facts import Indices
 from genai_core.data.dataset.seen import SEEN_FILE, are_new, epoch_with_replay
+from genai_core.models.adapting.adapt import Adapted
 from tasks.context import Context
 
 
@@ -19,6 +21,37 @@ class Learned:
 
     epoch: Indices | None = None
     told: str = ""
+
+
+def classes_of_their_own(
+    context: Context, dataset: Dataset, start: Path, names: Mapping[str, str], found: Adapted
+) -> tuple[str, ...]:
+    """Return the new classes if they get a network of their own; none if all classes are trained together.
+
+    found: the model in the folder `start`, for this dataset. names: former names of classes.
+    """
+    config, new = context.config.finetune, found.new_classes
+    if config.old_classes == "train" or config.kind == "few_step":
+        return ()
+    if not new:
+        if config.old_classes == "keep":
+            context.tell("finetune.old_classes: keep is for new classes, and none is new, so all are trained")
+        return ()
+    if config.old_classes == "keep":
+        return new
+    if not found.model.has_networks_for_classes:
+        why = f"a {found.model.family} model has one network for all classes"
+    elif not (start / SEEN_FILE).is_file():
+        why = "no record says which images of other classes are new, too"
+    else:
+        is_new, is_of_new = are_new(dataset, start / SEEN_FILE, names), _are_of(dataset, new)
+        of_new, of_old = int(is_of_new.sum()), int((is_new & ~is_of_new).sum())
+        why = f"of the new images, {of_new:,} are of new classes and {of_old:,} of others"
+        if of_new >= of_old:
+            context.tell(f"finetune.old_classes: auto is keep, because {why}")
+            return new
+    context.tell(f"finetune.old_classes: auto is train, because {why}")
+    return ()
 
 
 def learned_images(
@@ -48,10 +81,16 @@ def learned_images(
 
 
 def _of_classes(context: Context, dataset: Dataset, names: Sequence[str]) -> Learned:
-    labels = dataset.labels("train")
-    assert labels is not None  # a dataset without classes has no new ones
-    own = np.flatnonzero(np.isin(labels, [dataset.info.classes.index(name) for name in names]))
+    is_own = _are_of(dataset, names)
+    own = np.flatnonzero(is_own)
     named = f"{counted(len(own), 'image')} of {', '.join(names)}"
-    left = len(labels) - len(own)
+    left = len(is_own) - len(own)
     context.tell(f"finetune.old_classes: keep: {named} to train on; {counted(left, 'image')} of other classes left out")
     return Learned(own, f"the {named}, by a network of their own; all other classes are drawn as before")
+
+
+def _are_of(dataset: Dataset, names: Sequence[str]) -> npt.NDArray[np.bool_]:
+    """Which images (N,) of the train split are of these classes."""
+    labels = dataset.labels("train")
+    assert labels is not None  # a dataset without classes has no new ones
+    return np.isin(labels, [dataset.info.classes.index(name) for name in names])

@@ -25,6 +25,7 @@ _ONLY_WITH = (
     ("finetune.lora.", "finetune.kind", "lora"),
     ("finetune.few_step.", "finetune.kind", "few_step"),
     ("finetune.images", "finetune.start", "base"),  # the selected model was trained on this very split
+    ("finetune.old_classes", "finetune.start", "base"),  # and has no new classes
     ("finetune.replay_share", "finetune.images", "replay"),
     ("finetune.replay_share", "finetune.start", "base"),
 )

@@ -57,8 +57,9 @@ class FinetuneConfig(Section):
     images: Literal["all", "new", "replay"] = Field(
         description="of a base: new: only what it was not trained on; replay: new images, with a share of old ones"
     )
-    old_classes: Literal["train", "keep"] = Field(
-        description="when classes are new: keep: a copy of the network learns them, and the others are drawn as before"
+    old_classes: Literal["auto", "train", "keep"] = Field(
+        description="when classes are new: keep: a copy of a diffusion model's network learns them, and the others are "
+        "drawn as before; train: one network learns all; auto: keep where possible, unless others have more new images"
     )
     replay_share: float = Field(gt=0.0, lt=1.0, description="with replay: share of old images among those seen")
     dataset: Literal["prepared", "augmented"] = Field(description="augmented: with the copies that `augment:` adds")

@@ -70,6 +70,7 @@ class Diffusion(GenerativeModel):
     phases = ("denoiser",)
     edits_images = True
     has_previews = True
+    has_networks_for_classes = True
     preview_sampling: DiffusionSampling = DiffusionSampling(
         sampler="heun",
         steps=12,

@@ -106,6 +106,8 @@ class GenerativeModel(nn.Module, ABC):
     edits_images: bool = False
     # Whether sampling takes several steps, between which there is something to see.
     has_previews: ClassVar[bool] = False
+    # Whether classes can have networks of their own (`with_own_network`).
+    has_networks_for_classes: ClassVar[bool] = False
     # Whether the loss of a part depends on a mean over the whole batch.
     needs_batch_mean: ClassVar[bool] = False
     # Whether `encode` searches from where it begins, and finds something else from elsewhere.

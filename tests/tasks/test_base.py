@@ -49,14 +49,20 @@ def based(workspace, monkeypatch):
     return workspace
 
 
-def with_a_class_more(folder="data/prepared"):
-    """The images of data/old and 60 of a third class; test images of all three."""
-    writer = DatasetWriter(Path(folder), image_size=ImageSize.square(SIZE), channels=1, classes=MORE, shard_images=1000)
+def with_a_class_more(of_new=60, more_of_others=0):
+    """The images of data/old, more of their classes and some of a third class; test images of all three."""
+    writer = DatasetWriter(
+        Path("data/prepared"), image_size=ImageSize.square(SIZE), channels=1, classes=MORE, shard_images=1000
+    )
     for split, count, seed in (("train", 240, 1), ("test", 80, 2)):
         images, labels = stripes(count, seed)
-        crossed = np.maximum(images[: count // 4], np.swapaxes(images[: count // 4], 2, 3))
+        chosen = images[: of_new if split == "train" else count // 4]
+        crossed = np.maximum(chosen, np.swapaxes(chosen, 2, 3))
         writer.add(split, images, labels * 2)
         writer.add(split, crossed, np.full(len(crossed), 1))
+    if more_of_others:
+        images, labels = stripes(more_of_others, 3)
+        writer.add("train", images, labels * 2)
     writer.finish()
 
 

@@ -108,6 +108,25 @@ def test_low_rank_changes_are_those_of_the_new_network(based, monkeypatch):
     assert (drawn("models/base", "down") != drawn("models/finetuned", "both")).any()
 
 
+@pytest.mark.parametrize(("more_of_others", "choice"), [(0, "keep"), (49, "train")])
+def test_auto_keeps_unless_other_classes_have_more_new_images(based, monkeypatch, capsys, more_of_others, choice):
+    """48 images of the new class are in the train split."""
+    with_a_class_more(of_new=48, more_of_others=more_of_others)
+    change_params(finetune={"old_classes": "auto"})
+    run(monkeypatch, finetune)
+    why = f"of the new images, 48 are of new classes and {more_of_others} of others"
+    assert f"finetune.old_classes: auto is {choice}, because {why}" in capsys.readouterr().out
+    assert isinstance(read_config(Path("models/finetuned")).config, GroupedRecipe) == (choice == "keep")
+
+
+def test_auto_trains_all_where_nothing_says_what_is_new(based, monkeypatch, capsys):
+    with_a_class_more()
+    Path("models/base/seen.npy").unlink()
+    change_params(finetune={"old_classes": "auto"})
+    run(monkeypatch, finetune)
+    assert "auto is train, because no record says which images of other classes are new" in capsys.readouterr().out
+
+
 def test_a_model_of_another_family_is_refused(workspace, monkeypatch, capsys):
     small_params()
     change_params(finetune={"old_classes": "keep", "start": "base"})
@@ -121,3 +140,7 @@ def test_a_model_of_another_family_is_refused(workspace, monkeypatch, capsys):
     said = capsys.readouterr().err
     assert "finetune: finetune.old_classes: got keep; allowed: train, because this is a gan model" in said
     assert not Path("models/finetuned").exists()
+    change_params(finetune={"old_classes": "auto", "total_images": 64})
+    run(monkeypatch, finetune)
+    assert "auto is train, because a gan model has one network for all classes" in capsys.readouterr().out
+    assert read_config(Path("models/finetuned")).shape.classes == MORE

@@ -73,6 +73,7 @@ def test_the_keys_say_whose_figures_count() -> None:
         ({"finetune.lora.rank": {"low": 1, "high": 4}}, {}, "nothing unless finetune.kind is lora, and it is full"),
         ({"finetune.replay_share": {"low": 0.1, "high": 0.4}}, {}, "unless finetune.images is replay, and it is all"),
         ({"finetune.images": {"choices": ["all", "new"]}}, {}, "unless finetune.start is base, and it is selected"),
+        ({"finetune.old_classes": {"choices": ["train", "keep"]}}, {}, "unless finetune.start is base, and it is"),
         # evaluation.seed is 10,000, for 1,600 images.
         ({RATE: {"low": 1e-4, "high": 1e-2}}, {"fresh_seed": 11_599}, "trials with 10000 to 11599 .*; write 11600$"),
         ({RATE: {"low": 1e-4, "high": 1e-2}}, {"fresh_seed": 8_401}, "search.fresh_seed: got 8401"),
