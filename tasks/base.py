@@ -15,7 +15,7 @@ from typing import Any
 
 from genai_core.config import PARAMS_FILE, DistilledRecipe, load_config
 from genai_core.data.dataset.dataset import load_dataset, load_info
-from genai_core.data.dataset.seen import SEEN_FILE, write_seen
+from genai_core.data.dataset.seen import SEEN_FILE, UNSEEN_FILE, write_seen
 from genai_core.models.artifact import CARD_FILE, CONFIG_FILE, TRAINING_FILE, WEIGHTS_FILE, read_config
 from tasks.context import new_folder
 from tasks.drawn import read_contender
@@ -55,7 +55,7 @@ def main() -> None:
             # The sampling options: a few-step model learns them. They belong to this base, so they change with it only.
             code: dict[str, Any] = {**family_code(description.config.family), "sampling": sampling["sampling"]}
             if data is not None:
-                write_seen(new / SEEN_FILE, load_dataset(data, needs_pixels=False))
+                write_seen(new / SEEN_FILE, load_dataset(data, needs_pixels=False), folder / UNSEEN_FILE)
             elif (folder / SEEN_FILE).is_file():
                 shutil.copyfile(folder / SEEN_FILE, new / SEEN_FILE)
             if (new / SEEN_FILE).is_file():

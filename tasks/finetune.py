@@ -56,7 +56,7 @@ def main() -> None:
         own = own_training(description)
         rates = finetune_rates(config, len(found.new_classes), own.batch_images)
         context.tell(*(f"{start}: {change}" for change in found.changes), rates.understood)
-        own_classes = classes_of_their_own(context, dataset, start, names, found)
+        own_classes = classes_of_their_own(context, dataset, start, names, description.shape, found)
         learned = learned_images(context, dataset, start, names, own_classes)
         if own_classes:
             own_network = found.model.with_own_network(found.recipe, own_classes)
@@ -78,6 +78,8 @@ def main() -> None:
             model, how = found.model, KINDS[config.kind](found.model, config, rates)
             if config.optimizer == "restored":
                 how = replace(how, moments=moments_of_base(context, description, found, own_classes))
+            if own_classes:  # the images of all others are drawn as ever, so no evaluation of them tells when to stop
+                how = replace(how, unseen=learned.unseen, evaluated=learned.epoch)
         run_training(
             context,
             model,
@@ -85,7 +87,9 @@ def main() -> None:
             dataset,
             device,
             to=Path("finetuned"),
-            origin=origin_of(description, own, found, config, rates, seen, learned),
+            origin=origin_of(
+                description, own, found, config, rates, seen, learned, is_restored=how.moments is not None
+            ),
             continuation=replace(how, settings=settings_of(config), epoch=learned.epoch),
             sampling=None if config.kind == "few_step" else selected_sampling(start),
         )
@@ -145,6 +149,8 @@ def origin_of(
     rates: FinetuneRates,
     seen_held_out: int,
     learned: Learned,
+    *,
+    is_restored: bool,
 ) -> dict[str, Any]:
     """Return where the model comes from, for its config.json and its card. Usual settings are left out."""
     origin: dict[str, Any] = {"started from": f"weights {description.sha256[WEIGHTS_FILE]}"}
@@ -156,10 +162,10 @@ def origin_of(
     if config.kind == "few_step":
         origin["few steps"] = f"learned from {config.few_step.pairs:,} images that these weights drew"
         origin["teacher's sampling"] = teacher_sampling(config).model_dump(mode="json")
-    if config.optimizer == "restored":
+    if is_restored:
         origin["optimizer"] = "began as that of these weights"
-    if learned.told:
-        origin["learned from"] = learned.told
+    if learned.words:
+        origin["learned from"] = learned.words
     if seen_held_out:
         origin["held-out images that these weights were trained on"] = seen_held_out
     if config.dataset == "augmented":

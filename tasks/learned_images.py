@@ -10,25 +10,32 @@ import numpy.typing as npt
 from genai_core.counted import counted
 from genai_core.data.dataset.dataset import Dataset
 from genai_core.data.dataset.facts import Indices
-from genai_core.data.dataset.seen import SEEN_FILE, are_new, epoch_with_replay
+from genai_core.data.dataset.seen import SEEN_FILE, Keys, are_new, are_relabelled, epoch_with_replay, image_keys
 from genai_core.models.adapting.adapt import Adapted
+from genai_core.models.protocol import ImageShape
 from tasks.context import Context
 
 
 @dataclass(frozen=True)
 class Learned:
-    """epoch: rows (M,) of the train split that an epoch consists of; None: each once. told: in words; "" for all."""
+    """What a training learns.
+
+    epoch: rows (M,) of the train split that an epoch consists of; None: each once. words: the same for the model's
+    card; "" for all images. unseen: keys of images that it leaves out and that the model has not learned before.
+    """
 
     epoch: Indices | None = None
-    told: str = ""
+    words: str = ""
+    unseen: Keys | None = None
 
 
 def classes_of_their_own(
-    context: Context, dataset: Dataset, start: Path, names: Mapping[str, str], found: Adapted
+    context: Context, dataset: Dataset, start: Path, names: Mapping[str, str], base: ImageShape, found: Adapted
 ) -> tuple[str, ...]:
     """Return the new classes if they get a network of their own; none if all classes are trained together.
 
-    found: the model in the folder `start`, for this dataset. names: former names of classes.
+    base: the shape of the model in the folder `start`. found: that model, made to fit the dataset. names: former names
+    of classes. Raises ValueError if finetune.old_classes is keep and that is impossible.
     """
     config, new = context.config.finetune, found.new_classes
     if config.old_classes == "train" or config.kind == "few_step":
@@ -37,33 +44,29 @@ def classes_of_their_own(
         if config.old_classes == "keep":
             context.tell("finetune.old_classes: keep is for new classes, and none is new, so all are trained")
         return ()
+    impossible = _why_impossible(dataset, base, found)
     if config.old_classes == "keep":
+        if impossible:
+            raise ValueError(f"finetune.old_classes: got keep; allowed: train or auto, because {impossible}")
         return new
-    if not found.model.has_networks_for_classes:
-        why = f"a {found.model.family} model has one network for all classes"
-    elif not (start / SEEN_FILE).is_file():
-        why = "no record says which images of other classes are new, too"
-    else:
-        is_new, is_of_new = are_new(dataset, start / SEEN_FILE, names), _are_of(dataset, new)
-        of_new, of_old = int(is_of_new.sum()), int((is_new & ~is_of_new).sum())
-        why = f"of the new images, {of_new:,} are of new classes and {of_old:,} of others"
-        if of_new >= of_old:
-            context.tell(f"finetune.old_classes: auto is keep, because {why}")
-            return new
-    context.tell(f"finetune.old_classes: auto is train, because {why}")
-    return ()
+    why = impossible or _why_unwise(dataset, start, names, new)
+    if why:
+        context.tell(f"finetune.old_classes: auto is train, because {why}")
+        return ()
+    context.tell("finetune.old_classes: auto is keep")
+    return new
 
 
 def learned_images(
-    context: Context, dataset: Dataset, start: Path, names: Mapping[str, str], only: Sequence[str]
+    context: Context, dataset: Dataset, start: Path, names: Mapping[str, str], own_classes: Sequence[str]
 ) -> Learned:
-    """Return what the model in the folder `start` learns from.
+    """Return what the model in the folder `start` learns.
 
-    names: former names of classes. only: classes that a network of its own learns; none: all are learned together.
+    names: former names of classes. own_classes: those that a network of their own learns; none: all together.
     """
     config = context.config.finetune
-    if only:
-        return _of_classes(context, dataset, only)
+    if own_classes:
+        return _images_of(context, dataset, start, names, own_classes)
     if config.images == "all":
         return Learned()
     if config.start == "selected":  # it was trained on this very split: nothing is new to it, and everything is used
@@ -80,13 +83,48 @@ def learned_images(
     return Learned(epoch, f"images new to it{old}")
 
 
-def _of_classes(context: Context, dataset: Dataset, names: Sequence[str]) -> Learned:
-    is_own = _are_of(dataset, names)
-    own = np.flatnonzero(is_own)
-    named = f"{counted(len(own), 'image')} of {', '.join(names)}"
-    left = len(is_own) - len(own)
-    context.tell(f"finetune.old_classes: keep: {named} to train on; {counted(left, 'image')} of other classes left out")
-    return Learned(own, f"the {named}, by a network of their own; all other classes are drawn as before")
+def _why_impossible(dataset: Dataset, base: ImageShape, found: Adapted) -> str:
+    """Return why no network of their own can learn the new classes; "" if one can."""
+    now = found.model.shape
+    if not found.model.has_networks_for_classes:
+        return f"a {found.model.family} model has one network for all classes"
+    if (base.image_size, base.channels) != (now.image_size, now.channels):
+        return "the images have another size or number of channels than the base's, which its network has to learn"
+    if len(found.new_classes) == len(now.classes):
+        return "all classes are new"
+    if not _are_of(dataset, found.new_classes).any():
+        return f"no image of {', '.join(found.new_classes)} is in the train split"
+    return ""
+
+
+def _why_unwise(dataset: Dataset, start: Path, names: Mapping[str, str], new_classes: Sequence[str]) -> str:
+    """Return why the old classes are to be trained as well; "" if it is mostly the new ones that have new images."""
+    record = start / SEEN_FILE
+    if not record.is_file():
+        return f"{record} is missing: nothing says which images of the other classes are new"
+    is_new, is_of_new = are_new(dataset, record, names), _are_of(dataset, new_classes)
+    moved = int((are_relabelled(dataset, record, names) & is_of_new).sum())
+    if moved:
+        return f"{counted(moved, 'image')} of the new classes had another class before, which has to change, too"
+    of_new, of_old = int(is_of_new.sum()), int((is_new & ~is_of_new).sum())
+    return f"{of_old:,} new images are of old classes, and {of_new:,} of new ones" if of_old > of_new else ""
+
+
+def _images_of(
+    context: Context, dataset: Dataset, start: Path, names: Mapping[str, str], own_classes: Sequence[str]
+) -> Learned:
+    is_own, record = _are_of(dataset, own_classes), start / SEEN_FILE
+    named = f"{counted(int(is_own.sum()), 'image')} of {', '.join(own_classes)}"
+    left = f"{counted(int((~is_own).sum()), 'image')} of other classes left out"
+    unseen = None
+    if record.is_file():
+        is_unseen = are_new(dataset, record, names) & ~is_own
+        unseen = image_keys(dataset)[is_unseen] if is_unseen.any() else None
+        left += f", {int(is_unseen.sum()):,} of them new"
+    context.tell(f"a network of their own learns {named}; {left}")
+    if context.config.finetune.images != "all":
+        context.tell(f"finetune.images: {context.config.finetune.images} has no effect on it")
+    return Learned(np.flatnonzero(is_own), f"the {named}, by a network of their own", unseen)
 
 
 def _are_of(dataset: Dataset, names: Sequence[str]) -> npt.NDArray[np.bool_]:

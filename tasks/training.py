@@ -19,6 +19,7 @@ from genai_core.config.machine import usable_memory_bytes
 from genai_core.data.dataset.dataset import Dataset
 from genai_core.data.dataset.facts import Indices
 from genai_core.data.dataset.loader import Batch, training_batches
+from genai_core.data.dataset.seen import UNSEEN_FILE, Keys
 from genai_core.models.artifact import WEIGHTS_FILE, read_config, recipe_values, save_model
 from genai_core.models.protocol import GenerativeModel, ImageShape, to_unit
 from genai_core.reporting.grids import image_grid, save_png
@@ -48,7 +49,8 @@ class Continuation:
     finish: makes the trained model one that can be saved. rates: factor of the learning rate by a weight's name,
     weights without one are frozen; None: 1 for all. settings: everything that shapes the result besides recipe and
     data, as JSON values: other settings do not resume a checkpoint. epoch: rows (M,) of the train split that an epoch
-    consists of; None: all. moments: what the optimizers begin with; None: nothing.
+    consists of; None: all. moments: what the optimizers begin with; None: nothing. unseen: keys of images that the
+    saved model has not learned; None: none. evaluated: rows among which early_stop measures; None: all.
     """
 
     finish: Callable[[GenerativeModel], None] = lambda _: None
@@ -56,6 +58,8 @@ class Continuation:
     settings: Mapping[str, Any] = field(default_factory=dict)
     epoch: Indices | None = None
     moments: Moments | None = None
+    unseen: Keys | None = None
+    evaluated: Indices | None = None
 
 
 def shape_of(dataset: Dataset) -> ImageShape:
@@ -132,7 +136,9 @@ def run_training(
                 progress=context.progress,
                 stop_requested=stop_requested,
                 followers=lambda: open_followers(compute.follow, followed),
-                evaluate=evaluation(dataset, training.early_stop.images) if training.early_stop else None,
+                evaluate=(
+                    evaluation(dataset, training.early_stop.images, rows=how.evaluated) if training.early_stop else None
+                ),
                 rungs=requested_rungs(context.progress, sampling, partial(evaluation, dataset)),
                 from_average=continuation is not None,
                 rates=how.rates,
@@ -149,6 +155,8 @@ def run_training(
     with new_folder(Path("models") / to) as folder:
         summary = _summary(result, cost, origin)
         save_model(folder, model, recipe, dataset=dataset.info.fingerprint, training_summary=summary)
+        if how.unseen is not None:
+            np.save(folder / UNSEEN_FILE, how.unseen)
         weights = read_config(folder).sha256[WEIGHTS_FILE]
     with new_folder(Path("plots") / to) as folder:
         _write_plots(folder, result)
@@ -172,13 +180,15 @@ def code_hash(family: str) -> str:
     return hashlib.sha256("\n".join(hashes).encode()).hexdigest()
 
 
-def evaluation(dataset: Dataset, count: int, sampling: SamplingConfig | None = None) -> Evaluate:
+def evaluation(
+    dataset: Dataset, count: int, sampling: SamplingConfig | None = None, *, rows: Indices | None = None
+) -> Evaluate:
     """Return a function: distance of a model's images to `count` training images, with fixed labels and seeds.
 
-    sampling: None: as previews are drawn.
+    sampling: None: as previews are drawn. rows: of the train split, from which the images are; None: all.
     """
-    rows = dataset.rows("train")
-    chosen = rows.sample(min(count, len(rows)), random_state=0)
+    images = dataset.rows("train") if rows is None else dataset.rows("train").iloc[rows]
+    chosen = images.sample(min(count, len(images)), random_state=0)
     distance = SlicedDistance(torch.from_numpy(dataset.images_at(chosen)))
     labels = torch.tensor(chosen["label"].to_numpy()) if dataset.info.classes else None
     seeds = torch.arange(len(chosen))

@@ -132,9 +132,11 @@ def read_config(folder: Path) -> ModelDescription:
         found = values.get("format")
         if found != FORMAT:
             raise ValueError(f"expected format {FORMAT}, got {found!r}: made by another version of this project")
-        shape = values["shape"]
+        recipe, shape = _parse_recipe(_of_recipe(values)), values["shape"]
+        if isinstance(recipe, GroupedRecipe):
+            recipe.class_groups.numbers(shape["classes"])
         return ModelDescription(
-            config=_parse_recipe(_of_recipe(values)),
+            config=recipe,
             shape=ImageShape(ImageSize.from_json(shape["image_size"]), int(shape["channels"]), tuple(shape["classes"])),
             dataset=str(values["dataset"]),
             parameters=int(values["parameters"]),

@@ -17,12 +17,19 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.nn import Parameter
 
-from genai_core.config import DiffusionRecipe, DiffusionSampling, DistilledRecipe, GroupedRecipe, SamplingConfig
+from genai_core.config import (
+    ClassGroups,
+    DiffusionRecipe,
+    DiffusionSampling,
+    DistilledRecipe,
+    GroupedRecipe,
+    SamplingConfig,
+)
 from genai_core.config.models import NO_GUIDANCE
 from genai_core.models.editing import Start, Watch, nearest_noise
 from genai_core.models.networks.diffusion.augment import PARAMETERS, augment
 from genai_core.models.networks.diffusion.distillation import Distillation
-from genai_core.models.networks.diffusion.grouped import GroupedUNet, with_another_network
+from genai_core.models.networks.diffusion.grouped import GroupedUNet
 from genai_core.models.networks.diffusion.levels import (
     evaluations,
     few_step_levels,
@@ -98,7 +105,7 @@ class Diffusion(GenerativeModel):
         self.network = _network(config, shape).to(memory_format=torch.channels_last)
 
     def phase_parameters(self, phase: str) -> Sequence[Parameter]:  # noqa: ARG002 - there is one
-        return list(self.network.learned() if isinstance(self.network, GroupedUNet) else self.network.parameters())
+        return list(self.network.learned())
 
     def sampled_network(self) -> nn.Module:
         return self.network
@@ -166,12 +173,16 @@ class Diffusion(GenerativeModel):
         return Trainee(Distillation(self, Diffusion(distilled, self.shape), pairs), distilled)
 
     def with_own_network(self, recipe: DiffusionRecipe, new_classes: Sequence[str]) -> Trainee:
-        """As the protocol says. The new network begins as the first one: that has learned from the most images."""
-        grouped = with_another_network(recipe, self.shape.classes, new_classes)
+        """Return this model with a network for new classes, a copy of the one that draws the most of the others."""
+        groups = (
+            recipe.class_groups if isinstance(recipe, GroupedRecipe) else ClassGroups(networks=(self.shape.classes,))
+        )
+        own = {name: getattr(recipe, name) for name in DiffusionRecipe.model_fields}
+        grouped = GroupedRecipe(**own, class_groups=groups.with_another(new_classes))
         model = Diffusion(grouped, self.shape)
         assert isinstance(model.network, GroupedUNet)
-        known = self.network.networks if isinstance(self.network, GroupedUNet) else [self.network]
-        for network, begin in zip(model.network.networks, [*known, known[0]], strict=True):
+        known = list(self.network.networks) if isinstance(self.network, GroupedUNet) else [self.network]
+        for network, begin in zip(model.network.networks, [*known, known[groups.largest]], strict=True):
             network.load_state_dict(begin.state_dict())
         model.network.learner = len(known)
         return Trainee(model, grouped)

@@ -167,16 +167,13 @@ class GenerativeModel(nn.Module, ABC):
             "models draw in many evaluations"
         )
 
-    def with_own_network(self, recipe: Any, new_classes: Sequence[str]) -> Trainee:  # noqa: ARG002 - most have none
+    def with_own_network(self, recipe: Any, new_classes: Sequence[str]) -> Trainee:
         """Return this model with a further network, which learns these of its classes; the others stay as they are.
 
-        recipe: this model's own. All images of the training must be of the new classes. Raises ValueError for a family
-        without such networks.
+        recipe: this model's own. All images of the training must be of the new classes, which are not all classes.
+        Raises NotImplementedError unless `has_networks_for_classes`.
         """
-        raise ValueError(
-            f"finetune.old_classes: got keep; allowed: train, because this is a {self.family} model, and only "
-            "diffusion models have networks of their own for new classes"
-        )
+        raise NotImplementedError(f"a {self.family} model has one network for all classes")
 
     def result(self) -> "GenerativeModel":
         """Return the model to save after training: itself, unless the training needed more than the model."""

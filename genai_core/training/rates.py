@@ -5,6 +5,7 @@ rate (Clark et al. 2020, arXiv 2003.10555, appendix B), or frozen weights.
 """
 
 import copy
+import re
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
 
@@ -13,6 +14,8 @@ from torch import nn
 
 from genai_core.models.networks.class_embedding import ClassEmbedding
 from genai_core.models.protocol import GenerativeModel
+
+_GROUP = re.compile(r"(?<=\.)networks\.\d+\.")  # in names of a model whose classes are drawn by several networks
 
 
 class FrozenError(ValueError):
@@ -26,18 +29,16 @@ def learning_rates(
 
     first_layer_rate: factor of the layer that is the first to run in a phase; the last one's is 1, and those between
     are geometric. class_rate: factor of class embeddings: what is new about a class is there. frozen: patterns of names
-    that get no factor. Raises FrozenError.
+    that get no factor; those of a network for all classes fit each group's, too. Raises FrozenError.
     """
     _check_patterns(model, frozen)
     factors: dict[str, float] = {}
     for phase in model.phases:
         trained = {id(parameter) for parameter in model.phase_parameters(phase)}
-        order = _order_of_layers(model, phase) if first_layer_rate < 1.0 else []
-        layers = [name for name in order if _has_one_of(model.get_submodule(name), trained)]
-        places = {name: index / max(1, len(layers) - 1) for index, name in enumerate(layers)}
+        places = _places_of_layers(model, phase, trained) if first_layer_rate < 1.0 else {}
         own = 0
         for name, parameter in model.named_parameters():
-            if id(parameter) not in trained or any(fnmatchcase(name, pattern) for pattern in frozen):
+            if id(parameter) not in trained or any(_fits(name, pattern) for pattern in frozen):
                 continue
             layer = name.rpartition(".")[0]
             is_class = isinstance(model.get_submodule(layer), ClassEmbedding)
@@ -51,9 +52,27 @@ def learning_rates(
 def _check_patterns(model: GenerativeModel, frozen: Sequence[str]) -> None:
     names = [name for name, _ in model.named_parameters()]
     for pattern in frozen:
-        if not any(fnmatchcase(name, pattern) for name in names):
-            parts = sorted({".".join(name.split(".")[:2]) + ".*" for name in names})
+        if not any(_fits(name, pattern) for name in names):
+            parts = sorted({".".join(_in_its_group(name).split(".")[:2]) + ".*" for name in names})
             raise FrozenError(f"frozen: {pattern} fits no weights of this model; its parts are {', '.join(parts)}")
+
+
+def _fits(name: str, pattern: str) -> bool:
+    return fnmatchcase(name, pattern) or fnmatchcase(_in_its_group(name), pattern)
+
+
+def _in_its_group(name: str) -> str:
+    """The name that a weight, or layer, would have if there was one network for all classes."""
+    return _GROUP.sub("", name)
+
+
+def _places_of_layers(model: GenerativeModel, phase: str, trained: set[int]) -> dict[str, float]:
+    """Return how far along each layer is, from 0 to 1, by its name; each group of classes has its own first layer."""
+    by_group: dict[tuple[str, ...], list[str]] = {}
+    for name in _order_of_layers(model, phase):
+        if _has_one_of(model.get_submodule(name), trained):
+            by_group.setdefault(tuple(_GROUP.findall(name)), []).append(name)
+    return {name: index / max(1, len(layers) - 1) for layers in by_group.values() for index, name in enumerate(layers)}
 
 
 def _order_of_layers(model: GenerativeModel, phase: str) -> list[str]:

@@ -1,19 +1,21 @@
 """A model with a network for each group of classes: what one learns leaves the images of the others as they are."""
 
+import json
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
 import torch
 
-from genai_core.config import ClassGroups, DiffusionSampling
+from genai_core.config import DiffusionSampling
 from genai_core.models.adapting.adapt import adapted, class_rows
-from genai_core.models.artifact import build_model, load_for_training, load_model, read_config, save_model
+from genai_core.models.artifact import load_for_training, load_model, read_config, save_model
 from genai_core.models.diffusion import build
 from genai_core.models.networks.class_embedding import hide
 from genai_core.models.protocol import ImageShape, Lesson
-from genai_core.training.rates import learning_rates
-from tests.models.tiny import SHAPE, diffusion_recipe, gan_recipe
+from genai_core.training.cost import count_cost
+from genai_core.training.rates import FrozenError, learning_rates
+from tests.models.tiny import SHAPE, diffusion_recipe
 
 NEW = ("c",)  # of the classes a, b, c
 SAMPLING = DiffusionSampling(
@@ -94,11 +96,33 @@ def test_hidden_labels_and_weights():
     assert weights.tolist() == [[0.0, 0.0, 0.0, 1.0], [0.0, 0.25, 0.75, 0.0]]
 
 
-def test_the_way_of_a_recorded_step_gives_the_same():
-    network = disturbed(grouped().model).network
-    shares = network.members.T[LABELS]
-    inputs = (torch.randn(6, 1, 8, 8), torch.linspace(-1, 1, 6), LABELS, None, LABELS == 1, shares)
-    torch.testing.assert_close(network._all_by_each(*inputs), network._each_by_its_own(*inputs))
+def test_the_way_of_a_recorded_step_gives_the_same_images_and_gradients():
+    objective = {"augment_share": 0.5}
+    network = disturbed(grouped(**objective).model).network
+    inputs = (torch.randn(6, 1, 8, 8), torch.linspace(-1, 1, 6), LABELS, torch.rand(6, 4), LABELS == 1)
+    found, gradients = [], []
+    for way in (network._all_by_each, network._each_by_its_own):
+        network.zero_grad()
+        found.append(way(*inputs, network._shares(LABELS)))
+        found[-1].square().mean().backward()
+        gradients.append([parameter.grad.clone() for parameter in network.parameters()])
+    torch.testing.assert_close(*found)
+    torch.testing.assert_close(*gradients)
+
+
+def test_shares_add_up_to_one_in_bf16():
+    network = grouped().model.network
+    with torch.autocast("cpu", torch.bfloat16):
+        shares = network._shares(torch.tensor([[0.3, 0.3, 0.4]]))
+    assert shares.dtype == torch.float32
+    torch.testing.assert_close(shares, torch.tensor([[0.6, 0.4]]))
+
+
+def test_operations_are_those_of_one_network_counted_without_values():
+    one, several = (count_cost(model, 8) for model in (plain(), grouped().model))
+    assert several.training_flops == one.training_flops
+    assert several.sampling_flops == one.sampling_flops
+    assert several.parameters == 2 * one.parameters
 
 
 def test_only_the_new_network_learns():
@@ -123,9 +147,19 @@ def test_loaded_again_all_networks_learn_and_each_has_a_gradient(tmp_path: Path)
     assert all(not parameter.grad.any() for parameter in model.network.networks[1].parameters())
     assert any(parameter.grad.any() for parameter in model.network.networks[0].parameters())
     rates = learning_rates(model, 0.1, ())
-    by_network = [{n.split(".", 3)[3]: r for n, r in rates.items() if n.split(".")[2] == k} for k in "01"]
-    assert by_network[0].keys() == by_network[1].keys()
-    assert all(factor < 1.0 for name, factor in by_network[1].items() if name.startswith("stem."))
+    alone = learning_rates(plain(), 0.1, ())
+    for number in (0, 1):
+        own = {name: factor for name, factor in rates.items() if name.startswith(f"network.networks.{number}.")}
+        assert {name.replace(f"networks.{number}.", ""): factor for name, factor in own.items()} == alone
+
+
+def test_frozen_patterns_of_a_plain_model_fit_each_network():
+    model = grouped().model
+    rates = learning_rates(model, 1.0, ("network.stem.*",))
+    assert "network.networks.1.head.weight" in rates
+    assert "network.networks.1.stem.weight" not in rates
+    with pytest.raises(FrozenError, match=r"fits no weights of this model; its parts are network\.class_embedding"):
+        learning_rates(model, 1.0, ("nothing.*",))
 
 
 def test_a_saved_model_says_which_network_draws_what(tmp_path: Path):
@@ -139,26 +173,58 @@ def test_a_saved_model_says_which_network_draws_what(tmp_path: Path):
     assert torch.equal(draw(load_model(tmp_path)), draw(found.model))
 
 
-def test_each_class_needs_one_network():
-    recipe = grouped().recipe.model_copy(update={"class_groups": ClassGroups(networks=(("a", "b"), ("b",)))})
-    with pytest.raises(ValueError, match="class_groups: got a, b, b; allowed: each class once: a, b, c"):
-        build_model(recipe, SHAPE)
+@pytest.mark.parametrize(
+    ("networks", "message"),
+    [
+        ([["a", "b"], ["b"]], "class_groups: got a, b, b; allowed: each of the classes once: a, b, c"),
+        ([["a", "b", "c"], []], "class_groups.networks.1: .* not a model of this version"),
+        ([], "class_groups.networks: .* not a model of this version"),
+    ],
+)
+def test_groups_that_are_none_are_named_with_their_file(tmp_path: Path, networks, message):
+    found = grouped()
+    save_model(tmp_path, found.model, found.recipe, dataset="d" * 64, training_summary={})
+    values = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps({**values, "class_groups": {"networks": networks}}))
+    with pytest.raises(ValueError, match=f"config.json: .*{message}"):
+        load_model(tmp_path)
+
+
+def saved(folder: Path):
+    found = grouped()
+    disturbed(found.model)
+    save_model(folder, found.model, found.recipe, dataset="d" * 64, training_summary={})
+    return found.model
+
+
+def classes_now(*names):
+    return ImageShape(SHAPE.image_size, 1, names)
 
 
 def test_with_other_classes_each_keeps_its_network(tmp_path: Path):
-    """A class is gone, one has another name, and one is new."""
-    found = grouped()
-    disturbed(found.model)
-    save_model(tmp_path, found.model, found.recipe, dataset="d" * 64, training_summary={})
+    """A class is gone, one has another name, and two are new."""
+    before = saved(tmp_path)
     rows = {f"network.networks.{number}.class_embedding.weight" for number in (0, 1)}
-    assert class_rows(found.recipe, SHAPE) == rows
-    after = adapted(tmp_path, ImageShape(SHAPE.image_size, 1, ("C", "a", "d")), {"C": "c"})
-    assert after.recipe.class_groups.networks == (("a",), ("C", "d"))
-    assert torch.equal(draw(found.model, torch.tensor([2, 0])), draw(after.model.eval(), torch.tensor([0, 1])))
+    assert class_rows(grouped().recipe, SHAPE) == rows
+    after = adapted(tmp_path, classes_now("C", "a", "d", "e"), {"C": "c"})
+    assert after.recipe.class_groups.networks == (("a", "d", "e"), ("C",))
+    assert torch.equal(draw(before, torch.tensor([2, 0])), draw(after.model.eval(), torch.tensor([0, 1])))
 
     third = after.model.with_own_network(after.recipe, after.new_classes)
-    assert third.recipe.class_groups.networks == (("a",), ("C",), ("d",))
-    assert torch.equal(draw(found.model, torch.tensor([2, 0])), draw(third.model.eval(), torch.tensor([0, 1])))
+    assert third.recipe.class_groups.networks == (("a",), ("C",), ("d", "e"))
+    assert torch.equal(draw(before, torch.tensor([2, 0])), draw(third.model.eval(), torch.tensor([0, 1])))
+    begin, copied = after.model.network.networks[0].state_dict(), third.model.network.networks[2].state_dict()
+    assert all(torch.equal(tensor, copied[name]) for name, tensor in begin.items())
+
+
+def test_a_network_without_classes_goes(tmp_path: Path):
+    before = saved(tmp_path)
+    after = adapted(tmp_path, classes_now("c", "d"))
+    assert after.recipe.class_groups.networks == (("c", "d"),)
+    assert torch.equal(draw(before, torch.tensor([2])), draw(after.model.eval(), torch.tensor([0])))
+    # The weights have other names now, so that no state of an optimizer is taken for theirs.
+    assert after.changed_weights == {name for name, _ in after.model.named_parameters()}
+    assert adapted(tmp_path, classes_now("x", "y")).recipe.class_groups.networks == (("x", "y"),)
 
 
 def test_a_few_step_model_of_it_has_its_networks_too(tmp_path: Path):
@@ -179,10 +245,3 @@ def test_a_few_step_model_of_it_has_its_networks_too(tmp_path: Path):
     seeds = torch.arange(6)
     drawn = [each.sample(LABELS, seeds, student.preview_sampling) for each in (student.eval(), load_model(tmp_path))]
     assert torch.equal(*drawn)
-
-
-def test_other_families_have_no_such_networks():
-    from genai_core.models.gan import build as build_gan
-
-    with pytest.raises(ValueError, match="old_classes: got keep; allowed: train, because this is a gan model"):
-        build_gan(gan_recipe(), SHAPE).with_own_network(gan_recipe(), NEW)

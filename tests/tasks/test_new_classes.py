@@ -4,16 +4,19 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from ruamel.yaml import YAML
 
 from genai_core.config import GroupedRecipe
 from genai_core.data.dataset.dataset import load_dataset
+from genai_core.data.dataset.writer import DatasetWriter
+from genai_core.image_size import ImageSize
 from genai_core.models.artifact import load_model, read_config, selected_sampling
 from genai_core.sampling.sample import sample_images
 from tasks import base, finetune
-from tests.evaluation.conftest import make_dataset
+from tests.evaluation.conftest import SIZE, make_dataset, stripes
 from tests.tasks.conftest import ROOT
 from tests.tasks.small_run import PARAMS, change_params, read_json, small_params, write_model, write_selection
 from tests.tasks.test_base import MORE, run, with_a_class_more
@@ -63,13 +66,16 @@ def test_old_classes_are_drawn_as_before_and_the_new_one_is_learned(based, monke
     run(monkeypatch, finetune)
     said = capsys.readouterr().out
     assert "models/base: 1 new class, which start as the mean of the others: both" in said
-    assert "finetune.old_classes: keep: 60 images of both to train on; 240 images of other classes left out" in said
+    assert (
+        "a network of their own learns 60 images of both; 240 images of other classes left out, 0 of them new" in said
+    )
     description = read_config(Path("models/finetuned"))
     assert description.shape.classes == MORE
     assert isinstance(description.config, GroupedRecipe)
     assert description.config.class_groups.networks == (("across", "down"), ("both",))
-    told = "the 60 images of both, by a network of their own; all other classes are drawn as before"
+    told = "the 60 images of both, by a network of their own"
     assert description.training_summary["learned from"] == told
+    assert not Path("models/finetuned/unseen.npy").exists()
     for name in ("across", "down"):
         assert (drawn("models/base", name) == drawn("models/finetuned", name)).all()
     weights = load_model(Path("models/finetuned")).network.networks
@@ -95,9 +101,12 @@ def test_what_was_learned_so_goes_on_with_all_of_its_networks(based, monkeypatch
 
 def test_a_fresh_optimizer_for_a_new_network_is_told(based, monkeypatch, capsys):
     with_a_class_more()
-    change_params(finetune={"optimizer": "restored"})
+    change_params(finetune={"optimizer": "restored", "images": "replay"})
     run(monkeypatch, finetune)
-    assert "finetune.optimizer: restored, but fresh for the network of the new classes" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "finetune.optimizer: restored, but fresh for the network of the new classes" in said
+    assert "finetune.images: replay has no effect on it" in said
+    assert "optimizer" not in read_config(Path("models/finetuned")).training_summary
 
 
 def test_low_rank_changes_are_those_of_the_new_network(based, monkeypatch):
@@ -108,23 +117,82 @@ def test_low_rank_changes_are_those_of_the_new_network(based, monkeypatch):
     assert (drawn("models/base", "down") != drawn("models/finetuned", "both")).any()
 
 
-@pytest.mark.parametrize(("more_of_others", "choice"), [(0, "keep"), (49, "train")])
-def test_auto_keeps_unless_other_classes_have_more_new_images(based, monkeypatch, capsys, more_of_others, choice):
-    """48 images of the new class are in the train split."""
-    with_a_class_more(of_new=48, more_of_others=more_of_others)
+def test_auto_keeps_and_says_which_images_are_left_for_later(based, monkeypatch, capsys):
+    with_a_class_more(of_new=48, more_of_others=40)
     change_params(finetune={"old_classes": "auto"})
     run(monkeypatch, finetune)
-    why = f"of the new images, 48 are of new classes and {more_of_others} of others"
-    assert f"finetune.old_classes: auto is {choice}, because {why}" in capsys.readouterr().out
-    assert isinstance(read_config(Path("models/finetuned")).config, GroupedRecipe) == (choice == "keep")
+    said = capsys.readouterr().out
+    assert "finetune.old_classes: auto is keep" in said
+    assert "48 images of both; 280 images of other classes left out, 40 of them new" in said
+    assert isinstance(read_config(Path("models/finetuned")).config, GroupedRecipe)
+    bring_in("models/finetuned", monkeypatch, data="data/prepared")
+    change_params(finetune={"images": "new"})
+    run(monkeypatch, finetune)
+    assert "40 new images of 328 to train on" in capsys.readouterr().out
 
 
-def test_auto_trains_all_where_nothing_says_what_is_new(based, monkeypatch, capsys):
+def without_a_record():
     with_a_class_more()
     Path("models/base/seen.npy").unlink()
+
+
+def with_more_of_others():
+    with_a_class_more(of_new=48, more_of_others=49)
+
+
+def with_images_of_another_class():
+    images, labels = stripes(240, 1)
+    write_classes(("across", "both", "down"), images, np.where(np.arange(240) < 30, 1, labels * 2))
+
+
+def with_nothing_of_the_new_class():
+    images, labels = stripes(240, 1)
+    write_classes(("across", "both", "down"), images, labels * 2)
+
+
+def with_new_classes_only():
+    write_classes(("x", "y"), *stripes(80, 5))
+
+
+def in_colour():
+    images, labels = stripes(240, 1)
+    labels = np.where(np.arange(240) < 30, 1, labels * 2)
+    write_classes(("across", "both", "down"), np.repeat(images, 3, axis=1), labels)
+
+
+def write_classes(classes, images, labels):
+    size, channels = ImageSize.square(SIZE), images.shape[1]
+    writer = DatasetWriter(Path("data/prepared"), image_size=size, channels=channels, classes=classes, shard_images=99)
+    for split in ("train", "test"):
+        writer.add(split, images, labels)
+    writer.finish()
+
+
+@pytest.mark.parametrize(
+    ("arrive", "why", "is_possible"),
+    [
+        (with_more_of_others, "49 new images are of old classes, and 48 of new ones", True),
+        (without_a_record, "models/base/seen.npy is missing: nothing says which images of the other classes", True),
+        (with_images_of_another_class, "30 images of the new classes had another class before", True),
+        (with_nothing_of_the_new_class, "no image of both is in the train split", False),
+        (with_new_classes_only, "all classes are new", False),
+        (in_colour, "the images have another size or number of channels than the base's", False),
+    ],
+)
+def test_auto_trains_all_where_keeping_is_unwise(based, monkeypatch, capsys, arrive, why, is_possible):
+    arrive()
     change_params(finetune={"old_classes": "auto"})
     run(monkeypatch, finetune)
-    assert "auto is train, because no record says which images of other classes are new" in capsys.readouterr().out
+    assert f"finetune.old_classes: auto is train, because {why}" in capsys.readouterr().out
+    assert not isinstance(read_config(Path("models/finetuned")).config, GroupedRecipe)
+    change_params(finetune={"old_classes": "keep"})
+    if is_possible:
+        run(monkeypatch, finetune)
+        assert isinstance(read_config(Path("models/finetuned")).config, GroupedRecipe)
+    else:
+        with pytest.raises(SystemExit):
+            run(monkeypatch, finetune)
+        assert f"finetune.old_classes: got keep; allowed: train or auto, because {why}" in capsys.readouterr().err
 
 
 def test_a_model_of_another_family_is_refused(workspace, monkeypatch, capsys):
@@ -138,7 +206,7 @@ def test_a_model_of_another_family_is_refused(workspace, monkeypatch, capsys):
     with pytest.raises(SystemExit):
         run(monkeypatch, finetune)
     said = capsys.readouterr().err
-    assert "finetune: finetune.old_classes: got keep; allowed: train, because this is a gan model" in said
+    assert "finetune: finetune.old_classes: got keep; allowed: train or auto, because a gan model" in said
     assert not Path("models/finetuned").exists()
     change_params(finetune={"old_classes": "auto", "total_images": 64})
     run(monkeypatch, finetune)

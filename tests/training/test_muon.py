@@ -1,6 +1,7 @@
 """Muon: updates with equal singular values."""
 
 import copy
+from itertools import pairwise
 
 import pytest
 import torch
@@ -28,6 +29,24 @@ def test_singular_values_become_one_and_their_vectors_stay(shape):
 
 def test_a_gradient_of_zeros_moves_nothing():
     assert not orthogonalised(torch.zeros(1, 32, 40), torch.bfloat16).any()
+
+
+def test_weights_that_had_no_part_in_a_batch_stay():
+    """The momentum that is left would make a whole step, each time, for ever."""
+    torch.manual_seed(0)
+    layers = nn.ModuleList(nn.Linear(32, 32, bias=False) for _ in range(2))
+    optimizer = Muon(
+        [{"params": list(layers.parameters())}], inner_matrices(layers), torch.float32, lr=1e-2, weight_decay=0
+    )
+    weights = []
+    for both in (True, False, False, True):
+        outputs = [layer(torch.randn(4, 32)).square().mean() for layer in layers]
+        (outputs[0] + (1.0 if both else 0.0) * outputs[1]).backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        weights.append([layer.weight.detach().clone() for layer in layers])
+    moved = [[not torch.equal(one, other) for one, other in zip(*pair, strict=True)] for pair in pairwise(weights)]
+    assert moved == [[True, False], [True, False], [True, True]]
 
 
 def test_the_steps_are_those_of_torch():

@@ -14,6 +14,7 @@ from genai_core.data.dataset.dataset import NO_LABEL, Dataset
 from genai_core.data.dataset.facts import Indices
 
 SEEN_FILE = "seen.npy"
+UNSEEN_FILE = "unseen.npy"  # beside a model: images of its data that it left out, and has not learned before
 _AUGMENTED = r"augmented:(\w+)"  # in the flags of a copy: the id of its origin
 
 _PIXELS = "S16"  # the first part of a key
@@ -41,9 +42,15 @@ def _class_key(name: str) -> bytes:
     return hashlib.sha256(name.encode()).hexdigest()[:16].encode()
 
 
-def write_seen(path: Path, dataset: Dataset) -> None:
-    """Write the keys of the train split's images to `path`, each once and in order."""
-    np.save(path, np.unique(image_keys(dataset)))
+def write_seen(path: Path, dataset: Dataset, unseen: Path | None = None) -> None:
+    """Write the keys of the train split's images to `path`, each once and in order, without those in the file `unseen`.
+
+    unseen: the model's own UNSEEN_FILE, if it has one.
+    """
+    keys = np.unique(image_keys(dataset))
+    if unseen is not None and unseen.is_file():
+        keys = np.setdiff1d(keys, np.load(unseen, allow_pickle=False))
+    np.save(path, keys)
 
 
 def are_new(dataset: Dataset, path: Path, known_as: Mapping[str, str] | None = None) -> npt.NDArray[np.bool_]:
@@ -57,6 +64,12 @@ def are_new(dataset: Dataset, path: Path, known_as: Mapping[str, str] | None = N
             "bring in a version whose data is known: genai base prod"
         )
     return ~np.isin(image_keys(dataset, known_as=known_as), np.load(path, allow_pickle=False))
+
+
+def are_relabelled(dataset: Dataset, path: Path, known_as: Mapping[str, str] | None = None) -> npt.NDArray[np.bool_]:
+    """Return (N,) which images of the train split are in `path` with another class only. Raises as are_new."""
+    pixels = image_keys(dataset).astype(_PIXELS)
+    return are_new(dataset, path, known_as) & np.isin(pixels, np.load(path, allow_pickle=False).astype(_PIXELS))
 
 
 def renamed_classes(dataset: Dataset, path: Path, before: Sequence[str]) -> dict[str, str]:

@@ -4,6 +4,7 @@ Everything that still fits is kept. A class keeps what was learned about it, by 
 of the others: with that, the network already draws something plausible for it.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,12 +12,13 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from genai_core.config import ClassGroups, GroupedRecipe, ModelRecipe
+from genai_core.config import GroupedRecipe, ModelRecipe
 from genai_core.counted import counted
 from genai_core.models.artifact import build_model, load_for_training, read_config
 from genai_core.models.protocol import GenerativeModel, ImageShape
 
 State = Mapping[str, Tensor]
+_NETWORK = re.compile(r"\.networks\.(\d+)\.")  # in names of a model whose classes are drawn by several networks
 
 
 class NotAdaptableError(ValueError):
@@ -57,15 +59,15 @@ def adapted(folder: Path, shape: ImageShape, known_as: Mapping[str, str] | None 
         if old.classes:
             why = "the model has classes, the images have none"
         raise NotAdaptableError(f"{folder} cannot continue: {why}; train a model from scratch")
-    rows = class_rows(recipe, description.shape)
-    recipe = regrouped(recipe, now_named, shape.classes)
+    recipe, kept = regrouped(recipe, now_named, shape.classes)
     try:
         target = build_model(recipe, shape)
     except ValueError as error:
         raise NotAdaptableError(f"{folder} cannot continue: {error}; train a model from scratch") from None
+    rows, known = class_rows(recipe, shape), of_networks(source.state_dict(), kept)
     state, changed = {}, set()
     for name, fresh in target.state_dict().items():
-        learned = source.state_dict().get(name)
+        learned = known.get(name)
         if learned is None:
             raise _differs(folder, old, shape, f"{name} has no counterpart")
         if name in rows and shape.classes != old.classes:
@@ -79,21 +81,35 @@ def adapted(folder: Path, shape: ImageShape, known_as: Mapping[str, str] | None 
             learned = found
             changed.add(name)
         state[name] = learned
-    if lost := source.state_dict().keys() - state.keys():
+    if lost := known.keys() - state.keys():
         raise _differs(folder, old, shape, f"{min(lost)} has no counterpart")
     target.load_state_dict(state)
+    if kept != tuple(range(len(kept))):  # other names, too
+        changed |= {name for name in state if _NETWORK.search(name)}
     new = tuple(name for name in shape.classes if name not in old.classes)
     return Adapted(target, recipe, tuple(_changes(old, shape, now_named)), new, frozenset(changed))
 
 
-def regrouped(recipe: ModelRecipe, now_named: Mapping[str, str], classes: Sequence[str]) -> ModelRecipe:
-    """Return the recipe for these classes: of a model with several networks, the last one draws those in no group."""
+def regrouped(
+    recipe: ModelRecipe, now_named: Mapping[str, str], classes: Sequence[str]
+) -> tuple[ModelRecipe, tuple[int, ...]]:
+    """Return the recipe for these classes, and the numbers of the networks that it keeps if classes have several."""
     if not isinstance(recipe, GroupedRecipe):
-        return recipe
-    named = [[now_named.get(name, name) for name in group] for group in recipe.class_groups.networks]
-    kept = [tuple(name for name in group if name in classes) for group in named]
-    kept[-1] += tuple(name for name in classes if not any(name in group for group in kept))
-    return recipe.model_copy(update={"class_groups": ClassGroups(networks=tuple(kept))})
+        return recipe, ()
+    groups, kept = recipe.class_groups.changed(classes, now_named)
+    return recipe.model_copy(update={"class_groups": groups}), kept
+
+
+def of_networks(state: State, kept: Sequence[int]) -> dict[str, Tensor]:
+    """Return the state without the networks that are not kept, and these numbered anew; all of it if kept is empty."""
+    found = {}
+    for name, tensor in state.items():
+        network = _NETWORK.search(name) if kept else None
+        if network is None:
+            found[name] = tensor
+        elif int(network[1]) in kept:
+            found[_NETWORK.sub(f".networks.{kept.index(int(network[1]))}.", name)] = tensor
+    return found
 
 
 def class_rows(recipe: ModelRecipe, shape: ImageShape) -> set[str]:
@@ -104,7 +120,7 @@ def class_rows(recipe: ModelRecipe, shape: ImageShape) -> set[str]:
     more = ImageShape(shape.image_size, shape.channels, (*shape.classes, "another class"))
     with torch.device("meta"):
         one = build_model(recipe, shape).state_dict()
-        other = build_model(regrouped(recipe, {}, more.classes), more).state_dict()
+        other = build_model(regrouped(recipe, {}, more.classes)[0], more).state_dict()
     return {name for name, tensor in one.items() if tensor.shape != other[name].shape}
 
 

@@ -8,6 +8,7 @@ import pytest
 from genai_core.data.dataset.dataset import load_dataset
 from genai_core.data.dataset.seen import (
     are_new,
+    are_relabelled,
     count_seen_held_out,
     epoch_with_replay,
     image_keys,
@@ -41,6 +42,24 @@ def test_new_images_new_labels_and_renumbered_classes(tmp_path: Path) -> None:
     assert count_seen_held_out(new, tmp_path / "gone.npy") == 0
     with pytest.raises(FileNotFoundError, match=r"gone\.npy is missing: nothing says which images"):
         are_new(old, tmp_path / "gone.npy")
+
+
+def test_images_that_a_model_left_out_are_new_to_it(tmp_path: Path) -> None:
+    data = dataset(tmp_path / "data", [0, 1, 2], [0, 1, 1], ("cat", "dog"))
+    np.save(tmp_path / "unseen.npy", image_keys(data)[1:2])
+    write_seen(tmp_path / "seen.npy", data, tmp_path / "unseen.npy")
+    assert are_new(data, tmp_path / "seen.npy").tolist() == [False, True, False]
+    write_seen(tmp_path / "seen.npy", data, tmp_path / "none.npy")
+    assert not are_new(data, tmp_path / "seen.npy").any()
+
+
+def test_an_image_that_had_another_class(tmp_path: Path) -> None:
+    old = dataset(tmp_path / "old", [0, 1, 2], [0, 1, 1], ("cat", "dog"))
+    write_seen(tmp_path / "seen.npy", old)
+    new = dataset(tmp_path / "new", [0, 1, 2, 3], [1, 0, 2, 0], ("big", "cat", "dog"))
+    found = are_relabelled(new, tmp_path / "seen.npy")
+    of_1 = image_keys(new).tolist().index(next(key for key in image_keys(new) if key[:16] == image_keys(old)[1][:16]))
+    assert np.flatnonzero(found).tolist() == [of_1]
 
 
 def test_a_class_with_another_name_is_known_by_its_images(tmp_path: Path) -> None:

@@ -1,8 +1,7 @@
 """Several U-Nets, each of which draws a group of classes.
 
 What one of them learns leaves the others' images as they are: new classes are added without forgetting the old ones, as
-in progressive networks (Rusu et al. 2016, arXiv 1606.04671). The class says which network draws, so an image costs as
-much as with one.
+in progressive networks (Rusu et al. 2016, arXiv 1606.04671). The class says which network draws an image.
 """
 
 from collections.abc import Iterator, Sequence
@@ -11,8 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import Parameter
 
-from genai_core.config import ClassGroups, DiffusionRecipe, GroupedRecipe
 from genai_core.models.networks.diffusion.unet import UNet
+from genai_core.models.networks.precision import full_precision
 
 
 class GroupedUNet(nn.Module):
@@ -39,14 +38,29 @@ class GroupedUNet(nn.Module):
         augmentation: Tensor | None = None,
         hidden: Tensor | None = None,
     ) -> Tensor:
-        """As UNet.forward. An image of a mixture is the mean of its networks' estimates, by their classes' weights."""
+        """Estimate as UNet.forward does, each image by the network of its class.
+
+        The estimate of a mixture is the mean of its networks' estimates, weighted by their classes' weights.
+        """
         if self.training and self.learner is not None:
-            result: Tensor = self.networks[self.learner](images, noise, labels, augmentation, hidden)
-            return result
-        shares = labels @ self.members.T if labels.is_floating_point() else self.members.T[labels]  # (B, networks)
+            return self._by(self.learner, images, noise, labels, augmentation, hidden)
+        if images.is_meta:  # to count operations: each image needs one network, whichever that is
+            return self._by(0, images, noise, labels, augmentation, hidden)
+        shares = self._shares(labels)
         if self.training and images.is_cuda:
             return self._all_by_each(images, noise, labels, augmentation, hidden, shares)
         return self._each_by_its_own(images, noise, labels, augmentation, hidden, shares)
+
+    def _by(self, number: int, *inputs: Tensor | None) -> Tensor:
+        estimate: Tensor = self.networks[number](*inputs)
+        return estimate
+
+    def _shares(self, labels: Tensor) -> Tensor:
+        """Return the share (B, networks) that each network has in an image."""
+        if not labels.is_floating_point():
+            return self.members.T[labels]
+        with full_precision(labels.device):  # shares that do not add up to 1 would make images brighter or darker
+            return labels @ self.members.T
 
     def _all_by_each(
         self,
@@ -57,8 +71,9 @@ class GroupedUNet(nn.Module):
         hidden: Tensor | None,
         shares: Tensor,
     ) -> Tensor:
-        """For a step that is recorded, which must not ask the GPU which images a network is to take."""
-        estimates = [network(images, noise, labels, augmentation, hidden) for network in self.networks]
+        """For training on a GPU, where a step is recorded: that must not ask which images a network is to take."""
+        numbers = range(len(self.networks))
+        estimates = [self._by(number, images, noise, labels, augmentation, hidden).float() for number in numbers]
         return (_column(shares.T) * torch.stack(estimates)).sum(dim=0)
 
     def _each_by_its_own(
@@ -71,10 +86,11 @@ class GroupedUNet(nn.Module):
         shares: Tensor,
     ) -> Tensor:
         drawn = torch.zeros_like(images)
-        for share, members, network in zip(shares.T, self.members, self.networks, strict=True):
+        for number, (share, members) in enumerate(zip(shares.T, self.members, strict=True)):
             rows = share.nonzero()[:, 0]
             if len(rows):
-                estimate = network(
+                estimate = self._by(
+                    number,
                     images[rows].contiguous(memory_format=torch.channels_last),
                     noise[rows],
                     _within(labels[rows], members, share[rows]),
@@ -84,7 +100,8 @@ class GroupedUNet(nn.Module):
                 drawn = drawn.index_add(0, rows, _column(share[rows]) * estimate.float())
             elif self.training:
                 # Gradients of zero: processes that train together add up the gradients of the same weights.
-                drawn = drawn + 0.0 * torch.stack([weights.sum() for weights in network.parameters()]).sum()
+                weights = self.networks[number].parameters()
+                drawn = drawn + 0.0 * torch.stack([each.sum() for each in weights]).sum()
         return drawn
 
     def learned(self) -> Iterator[Parameter]:
@@ -92,7 +109,7 @@ class GroupedUNet(nn.Module):
         return (self if self.learner is None else self.networks[self.learner]).parameters()
 
     def features(self, images: Tensor, noise: Tensor, labels: Tensor | None) -> list[Tensor]:
-        """As UNet.features, of the first network: features of different networks could not be compared."""
+        """Return what the first network's way down knows of images: features of several could not be compared."""
         first = self.networks[0]
         assert isinstance(first, UNet)
         return first.features(images, noise, labels)
@@ -106,11 +123,3 @@ def _column(shares: Tensor) -> Tensor:
 def _within(labels: Tensor, members: Tensor, share: Tensor) -> Tensor:
     """Return labels, or weights (B, classes) among the members alone, so that they add up to 1 again."""
     return labels * members / share[:, None] if labels.is_floating_point() else labels
-
-
-def with_another_network(recipe: DiffusionRecipe, classes: Sequence[str], new_classes: Sequence[str]) -> GroupedRecipe:
-    """Return the recipe of a model of these classes with one more network, which draws the new ones."""
-    groups = recipe.class_groups.networks if isinstance(recipe, GroupedRecipe) else (classes,)
-    old = [tuple(name for name in group if name not in new_classes) for group in groups]
-    own = {name: getattr(recipe, name) for name in DiffusionRecipe.model_fields}
-    return GroupedRecipe(**own, class_groups=ClassGroups(networks=(*old, tuple(new_classes))))
