@@ -15,7 +15,7 @@ import torch
 
 from genai_core.config import DistilledRecipe, FinetuneConfig, ModelRecipe, SamplingConfig, TrainingConfig
 from genai_core.data.dataset.dataset import Dataset, load_dataset
-from genai_core.data.dataset.seen import SEEN_FILE, count_seen_held_out, renamed_classes
+from genai_core.data.dataset.seen import SEEN_FILE, UNSEEN_FILE, count_seen_held_out, renamed_classes
 from genai_core.models.adapting.adapt import Adapted, adapted
 from genai_core.models.adapting.automatic import FinetuneRates, finetune_rates
 from genai_core.models.adapting.lora import add_lora, merge_lora
@@ -79,7 +79,8 @@ def main() -> None:
             if config.optimizer == "restored":
                 how = replace(how, moments=moments_of_base(context, description, found, own_classes))
             if own_classes:  # the images of all others are drawn as ever, so no evaluation of them tells when to stop
-                how = replace(how, unseen=learned.unseen, evaluated=learned.epoch)
+                unseen = {} if learned.unseen is None else {UNSEEN_FILE: learned.unseen}
+                how = replace(how, evaluated=learned.epoch, arrays=unseen)
         run_training(
             context,
             model,

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from genai_core.config import Config, SamplingConfig, TrainingConfig
@@ -19,7 +20,6 @@ from genai_core.config.machine import usable_memory_bytes
 from genai_core.data.dataset.dataset import Dataset
 from genai_core.data.dataset.facts import Indices
 from genai_core.data.dataset.loader import Batch, training_batches
-from genai_core.data.dataset.seen import UNSEEN_FILE, Keys
 from genai_core.models.artifact import WEIGHTS_FILE, read_config, recipe_values, save_model
 from genai_core.models.protocol import GenerativeModel, ImageShape, to_unit
 from genai_core.reporting.grids import image_grid, save_png
@@ -49,8 +49,8 @@ class Continuation:
     finish: makes the trained model one that can be saved. rates: factor of the learning rate by a weight's name,
     weights without one are frozen; None: 1 for all. settings: everything that shapes the result besides recipe and
     data, as JSON values: other settings do not resume a checkpoint. epoch: rows (M,) of the train split that an epoch
-    consists of; None: all. moments: what the optimizers begin with; None: nothing. unseen: keys of images that the
-    saved model has not learned; None: none. evaluated: rows among which early_stop measures; None: all.
+    consists of; None: all. moments: what the optimizers begin with; None: nothing. evaluated: rows among which
+    early_stop measures; None: all. arrays: what is saved beside the model, by its file's name.
     """
 
     finish: Callable[[GenerativeModel], None] = lambda _: None
@@ -58,8 +58,8 @@ class Continuation:
     settings: Mapping[str, Any] = field(default_factory=dict)
     epoch: Indices | None = None
     moments: Moments | None = None
-    unseen: Keys | None = None
     evaluated: Indices | None = None
+    arrays: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)
 
 
 def shape_of(dataset: Dataset) -> ImageShape:
@@ -155,8 +155,8 @@ def run_training(
     with new_folder(Path("models") / to) as folder:
         summary = _summary(result, cost, origin)
         save_model(folder, model, recipe, dataset=dataset.info.fingerprint, training_summary=summary)
-        if how.unseen is not None:
-            np.save(folder / UNSEEN_FILE, how.unseen)
+        for name, array in how.arrays.items():
+            np.save(folder / name, array)
         weights = read_config(folder).sha256[WEIGHTS_FILE]
     with new_folder(Path("plots") / to) as folder:
         _write_plots(folder, result)
