@@ -101,11 +101,12 @@ def print_table(out: Path, floor: float) -> None:
         classes, row = figures["classes"], ROWS[name]
         means = [_mean(classes, group) for group in (OLD, NEW)]
         is_base = isinstance(row, Start) and row.without_new
-        worse = worse_classes(classes, rows["base" if isinstance(row, Start) else row.base]["classes"])
         whole = "" if is_base else f"{figures['fd']:.2f}"
-        more = "" if isinstance(row, Start) else over_scratch(figures, rows[row.against])
-        told = "" if is_base else ", ".join(worse) or "none"
-        print(f"| {name} | {row.images:,} | {whole} | {more} | {means[0]} | {told} | {means[1]} |")
+        before = None if is_base else rows.get("base" if isinstance(row, Start) else row.base)
+        worse = "" if before is None else ", ".join(worse_classes(classes, before["classes"])) or "none"
+        scratch = None if isinstance(row, Start) else rows.get(row.against)
+        more = "" if scratch is None else over_scratch(figures, scratch)
+        print(f"| {name} | {row.images:,} | {whole} | {more} | {means[0]} | {worse} | {means[1]} |")
 
 
 def over_scratch(found: dict[str, Any], scratch: dict[str, Any]) -> str:

@@ -1,7 +1,7 @@
 """The trainings of benchmarks/adaptation.py: the data, the rows of the table, and how each row's model is made."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -65,20 +65,34 @@ class Tuning:
     against: str = "scratch"
 
 
-# What finetune's auto means, in batches of 64 and, with a network for the new classes, of 32.
+# What finetune's auto means, in batches of 64 and of 32.
 _AUTO: dict[str, Any] = {"rate": 0.75, "class_rate": 10.0 / 0.75}
-_AUTO_IN_32: dict[str, Any] = {"rate": 0.53, "class_rate": 10.0 / 0.53, "batch": 32, "keep": True}
+_AUTO_IN_32: dict[str, Any] = {"rate": 0.53, "class_rate": 10.0 / 0.53, "batch": 32}
+_IN_32: dict[str, Any] = {"batch": 32, "rate": 0.7}
+
+
+def _with_three_seeds() -> Iterator[tuple[str, Start | Tuning]]:
+    """Rows in batches of 64 and of 32, each compared with a scratch of its seed and of its own base's batches."""
+    for seed in range(3):
+        end = f", seed {seed}" if seed else ""
+        yield "base" + end, Start(48_000, seed=seed, without_new=True)  # as many of each class as scratch
+        yield "base, 60,000" + end, Start(60_000, seed=seed, without_new=True)  # as many in all as scratch
+        yield "scratch" + end, Start(60_000, seed=seed)
+        yield "base, 60,000, batches of 32" + end, Start(60_000, seed=seed, without_new=True, **_IN_32)
+        yield "scratch, batches of 32" + end, Start(60_000, seed=seed, **_IN_32)
+        base, scratch = "base, 60,000" + end, "scratch" + end
+        yield "old classes kept" + end, Tuning(18_000, **_AUTO, keep=True, base="base" + end, against=scratch)
+        kept = Tuning(18_000, **_AUTO, keep=True, base=base, against=scratch)
+        yield "old classes kept, base of 60,000" + end, kept
+        yield "all images (auto), base of 60,000" + end, replace(kept, keep=False)
+        small = replace(kept, **_AUTO_IN_32)
+        yield "old classes kept, base of 60,000, batches of 32" + end, small
+        all_small = replace(small, base="base, 60,000, batches of 32" + end, against="scratch, batches of 32" + end)
+        yield "old classes kept, all in batches of 32" + end, all_small
+
+
 ROWS: dict[str, Start | Tuning] = {
-    "base": Start(48_000, without_new=True),  # as many of each class as scratch
-    "base, seed 1": Start(48_000, seed=1, without_new=True),
-    "base, seed 2": Start(48_000, seed=2, without_new=True),
-    "base, 60,000": Start(60_000, without_new=True),  # as many in all as scratch, by the same recipe
-    "base, 60,000, seed 1": Start(60_000, seed=1, without_new=True),
-    "base, 60,000, seed 2": Start(60_000, seed=2, without_new=True),
-    "scratch": Start(60_000),
-    "scratch, another seed": Start(60_000, seed=1),
-    "scratch, a third seed": Start(60_000, seed=2),
-    "scratch, batches of 32": Start(60_000, batch=32, rate=0.7),
+    **dict(_with_three_seeds()),
     "all images, rate 0.5": Tuning(18_000, 0.5),
     "all images, rate 0.5, random rows": Tuning(18_000, 0.5, random_rows=True),
     "half replayed, rate 0.5": Tuning(18_000, 0.5, replay=0.5),
@@ -106,35 +120,7 @@ ROWS: dict[str, Start | Tuning] = {
     "two thirds replayed, classes 10": Tuning(18_000, replay=2 / 3, class_rate=10.0),
     "all images, LoRA 8, classes 10": Tuning(18_000, lora_rank=8, class_rate=10.0),
     "new images only, classes 10": Tuning(18_000, replay=0.0, class_rate=10.0),
-    "old classes kept": Tuning(18_000, **_AUTO, keep=True),
-    "old classes kept, seed 1": Tuning(
-        18_000, **_AUTO, keep=True, base="base, seed 1", against="scratch, another seed"
-    ),
-    "old classes kept, seed 2": Tuning(
-        18_000, **_AUTO, keep=True, base="base, seed 2", against="scratch, a third seed"
-    ),
-    "old classes kept, base of 60,000": Tuning(18_000, **_AUTO, keep=True, base="base, 60,000"),
-    "old classes kept, base of 60,000, seed 1": Tuning(
-        18_000, **_AUTO, keep=True, base="base, 60,000, seed 1", against="scratch, another seed"
-    ),
-    "old classes kept, base of 60,000, seed 2": Tuning(
-        18_000, **_AUTO, keep=True, base="base, 60,000, seed 2", against="scratch, a third seed"
-    ),
-    "old classes kept, base of 60,000, batches of 32": Tuning(18_000, **_AUTO_IN_32, base="base, 60,000"),
-    "old classes kept, base of 60,000, batches of 32, seed 1": Tuning(
-        18_000, **_AUTO_IN_32, base="base, 60,000, seed 1", against="scratch, another seed"
-    ),
-    "old classes kept, base of 60,000, batches of 32, seed 2": Tuning(
-        18_000, **_AUTO_IN_32, base="base, 60,000, seed 2", against="scratch, a third seed"
-    ),
     "old classes kept, base of 60,000, 12,000 images": Tuning(12_000, **_AUTO, keep=True, base="base, 60,000"),
-    "all images (auto), base of 60,000": Tuning(18_000, **_AUTO, base="base, 60,000"),
-    "all images (auto), base of 60,000, seed 1": Tuning(
-        18_000, **_AUTO, base="base, 60,000, seed 1", against="scratch, another seed"
-    ),
-    "all images (auto), base of 60,000, seed 2": Tuning(
-        18_000, **_AUTO, base="base, 60,000, seed 2", against="scratch, a third seed"
-    ),
 }
 
 
