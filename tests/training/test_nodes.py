@@ -12,11 +12,12 @@ import pytest
 import torch
 
 from genai_core.data.dataset.loader import ResidentBatches
+from genai_core.models.artifact import build_model
 from genai_core.training.loop import TrainingStoppedError
 from genai_core.training.ranks import Ranks, launch
 from genai_core.training.run import begin
 from genai_core.training.step import Stepper
-from tests.models.tiny import RECIPES, training_config
+from tests.models.tiny import RECIPES, SHAPE, diffusion_recipe, training_config
 from tests.training.small_run import CPU, after, model_of, run
 
 STEPS = 2
@@ -36,16 +37,17 @@ class Watched(Ranks):
 
 
 def gradients(num_nodes):
-    """The gradients of all families in two steps. The weights hardly move: Adam would enlarge rounding errors."""
+    """The gradients of all models in two steps. The weights hardly move: Adam would enlarge rounding errors."""
     fabric = launch(CPU, "32-true", 1, num_nodes)
+    models = {family: (model_of(family), np.arange(20) % 3) for family in RECIPES}
+    recipe = model_of("diffusion").with_own_network(diffusion_recipe(), ("c",)).recipe
+    models["of two networks"] = (build_model(recipe, SHAPE), np.arange(20) // 18 * 2)  # few of c: a part has none
     found = {}
-    for family in RECIPES:
+    for family, (model, labels) in models.items():
         config = training_config(learning_rate=1e-12)
-        ranks, model = Watched(fabric), model_of(family)
+        ranks = Watched(fabric)
         images = np.random.default_rng(0).integers(0, 256, (20, 1, 8, 8)).astype(np.uint8)
-        batches = ResidentBatches(
-            images, np.arange(20) % 3, batch_images=config.batch_images, seed=config.seed, device=CPU
-        )
+        batches = ResidentBatches(images, labels, batch_images=config.batch_images, seed=config.seed, device=CPU)
         training, part = begin(model.train(), config, len(ranks.part(config.batch_images))), ranks.part(8)
         stepper = Stepper(fabric, ranks, config)
         for step in range(STEPS):
