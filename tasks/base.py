@@ -54,8 +54,10 @@ def main() -> None:
             _write(new / SELECTION_FILE, sampling)
             # The sampling options: a few-step model learns them. They belong to this base, so they change with it only.
             code: dict[str, Any] = {**family_code(description.config.family), "sampling": sampling["sampling"]}
+            if (folder / UNSEEN_FILE).is_file():  # a base of this base needs it, too
+                shutil.copyfile(folder / UNSEEN_FILE, new / UNSEEN_FILE)
             if data is not None:
-                write_seen(new / SEEN_FILE, load_dataset(data, needs_pixels=False), folder / UNSEEN_FILE)
+                write_seen(new / SEEN_FILE, load_dataset(data, needs_pixels=False), new / UNSEEN_FILE)
             elif (folder / SEEN_FILE).is_file():
                 shutil.copyfile(folder / SEEN_FILE, new / SEEN_FILE)
             if (new / SEEN_FILE).is_file():

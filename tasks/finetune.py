@@ -70,6 +70,9 @@ def main() -> None:
         training = finetuning(own, config, rates)
         recipe, device = found.recipe.model_copy(update={"training": training}), torch_device(context.config)
         check_batch("finetune.batch_images", training.batch_images, shape_of(dataset), context.config, device)
+        labels = dataset.labels("train")
+        if labels is not None and learned.epoch is not None:
+            found.model.learn_only(np.unique(labels[learned.epoch]).tolist())
         if config.kind == "few_step":
             found.model.to(device).eval()
             distilling = few_step(context, found, recipe, description.sha256[WEIGHTS_FILE], dataset)
@@ -88,9 +91,7 @@ def main() -> None:
             dataset,
             device,
             to=Path("finetuned"),
-            origin=origin_of(
-                description, own, found, config, rates, seen, learned, is_restored=how.moments is not None
-            ),
+            origin=origin_of(description, own, found, config, rates, seen, learned, is_restored=bool(how.moments)),
             continuation=replace(how, settings=settings_of(config), epoch=learned.epoch),
             sampling=None if config.kind == "few_step" else selected_sampling(start),
         )

@@ -10,7 +10,15 @@ import numpy.typing as npt
 from genai_core.counted import counted
 from genai_core.data.dataset.dataset import Dataset
 from genai_core.data.dataset.facts import Indices
-from genai_core.data.dataset.seen import SEEN_FILE, Keys, are_new, are_relabelled, epoch_with_replay, image_keys
+from genai_core.data.dataset.seen import (
+    SEEN_FILE,
+    Keys,
+    are_new,
+    are_relabelled,
+    count_removed,
+    epoch_with_replay,
+    image_keys,
+)
 from genai_core.models.adapting.adapt import Adapted
 from genai_core.models.protocol import ImageShape
 from tasks.context import Context
@@ -21,7 +29,7 @@ class Learned:
     """What a training learns.
 
     epoch: rows (M,) of the train split that an epoch consists of; None: each once. words: the same for the model's
-    card; "" for all images. unseen: keys of images that it leaves out and that the model has not learned before.
+    card; "" for all images. unseen: keys of images that it skips and that the model was not trained on before.
     """
 
     epoch: Indices | None = None
@@ -32,7 +40,7 @@ class Learned:
 def classes_of_their_own(
     context: Context, dataset: Dataset, start: Path, names: Mapping[str, str], base: ImageShape, found: Adapted
 ) -> tuple[str, ...]:
-    """Return the new classes if they get a network of their own; none if all classes are trained together.
+    """Return the new classes if they get a separate network; none if all classes are trained together.
 
     base: the shape of the model in the folder `start`. found: that model, made to fit the dataset. names: former names
     of classes. Raises ValueError if finetune.old_classes is keep and that is impossible.
@@ -62,7 +70,7 @@ def learned_images(
 ) -> Learned:
     """Return what the model in the folder `start` learns.
 
-    names: former names of classes. own_classes: those that a network of their own learns; none: all together.
+    names: former names of classes. own_classes: those that a separate network learns; none: all together.
     """
     config = context.config.finetune
     if own_classes:
@@ -84,7 +92,7 @@ def learned_images(
 
 
 def _why_impossible(dataset: Dataset, base: ImageShape, found: Adapted) -> str:
-    """Return why no network of their own can learn the new classes; "" if one can."""
+    """Return why no separate network can learn the new classes; "" if one can."""
     now = found.model.shape
     if not found.model.has_networks_for_classes:
         return f"a {found.model.family} model has one network for all classes"
@@ -107,7 +115,11 @@ def _why_unwise(dataset: Dataset, start: Path, names: Mapping[str, str], new_cla
     if moved:
         return f"{counted(moved, 'image')} of the new classes had another class before, which has to change, too"
     of_new, of_old = int(is_of_new.sum()), int((is_new & ~is_of_new).sum())
-    return f"{of_old:,} new images are of old classes, and {of_new:,} of new ones" if of_old > of_new else ""
+    removed = count_removed(dataset, record, names)
+    if of_old + removed < of_new:
+        return ""
+    changes = [f"{count:,} {how}" for count, how in ((of_old, "added"), (removed, "removed")) if count]
+    return f"{of_new:,} images of new classes are new, and of other classes, {' and '.join(changes)}"
 
 
 def _images_of(
@@ -115,16 +127,16 @@ def _images_of(
 ) -> Learned:
     is_own, record = _are_of(dataset, own_classes), start / SEEN_FILE
     named = f"{counted(int(is_own.sum()), 'image')} of {', '.join(own_classes)}"
-    left = f"{counted(int((~is_own).sum()), 'image')} of other classes left out"
-    unseen = None
-    if record.is_file():
-        is_unseen = are_new(dataset, record, names) & ~is_own
-        unseen = image_keys(dataset)[is_unseen] if is_unseen.any() else None
-        left += f", {int(is_unseen.sum()):,} of them new"
-    context.tell(f"a network of their own learns {named}; {left}")
+    # Without a record, all count as new: what the base has seen may be learned twice, but nothing is missed for ever.
+    has_record = record.is_file()
+    is_unseen = (are_new(dataset, record, names) if has_record else np.ones_like(is_own)) & ~is_own
+    left = f"{counted(int((~is_own).sum()), 'image')} of other classes skipped"
+    left += f", {int(is_unseen.sum()):,} of them new" if has_record else f", all as new, because {record} is missing"
+    context.tell(f"a separate network learns {named}; {left}")
     if context.config.finetune.images != "all":
         context.tell(f"finetune.images: {context.config.finetune.images} has no effect on it")
-    return Learned(np.flatnonzero(is_own), f"the {named}, by a network of their own", unseen)
+    unseen = image_keys(dataset)[is_unseen] if is_unseen.any() else None
+    return Learned(np.flatnonzero(is_own), f"the {named}, by a separate network", unseen)
 
 
 def _are_of(dataset: Dataset, names: Sequence[str]) -> npt.NDArray[np.bool_]:

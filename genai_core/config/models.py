@@ -1,6 +1,6 @@
 """The model families: network, objective and sampling of each block of `models:`."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Annotated, Any, Literal, get_args
 
@@ -141,32 +141,9 @@ class ClassGroups(Section):
             raise ValueError(f"class_groups: got {', '.join(named)}; allowed: each of the classes once: {known}")
         return [next(number for number, group in enumerate(self.networks) if name in group) for name in classes]
 
-    @property
-    def largest(self) -> int:
-        """The number of the network that draws the most classes; of several, the first."""
-        return max(range(len(self.networks)), key=lambda number: len(self.networks[number]))
-
-    def changed(self, classes: Sequence[str], now_named: Mapping[str, str]) -> tuple["ClassGroups", tuple[int, ...]]:
-        """Return the groups for these classes, and the numbers that their networks have here.
-
-        now_named: names of classes now, by their names here. A class that is in no group goes to the largest one. A
-        network without classes goes, unless no other is left.
-        """
-        named = [[now_named.get(name, name) for name in group] for group in self.networks]
-        kept = {number: [name for name in group if name in classes] for number, group in enumerate(named)}
-        kept = {number: group for number, group in kept.items() if group} or {self.largest: []}
-        largest = max(kept.values(), key=len)
-        largest += [name for name in classes if not any(name in group for group in kept.values())]
-        return ClassGroups(networks=tuple(map(tuple, kept.values()))), tuple(kept)
-
-    def with_another(self, names: Sequence[str]) -> "ClassGroups":
-        """Return the groups with one more, of these classes, which leave theirs."""
-        left = (tuple(name for name in group if name not in names) for group in self.networks)
-        return ClassGroups(networks=(*filter(None, left), tuple(names)))
-
 
 class GroupedRecipe(DiffusionRecipe):
-    """A diffusion model that has learned new classes in networks of their own (finetune.old_classes: keep)."""
+    """A diffusion model that has learned new classes in separate networks (finetune.old_classes: keep)."""
 
     class_groups: ClassGroups
 

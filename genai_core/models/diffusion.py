@@ -28,6 +28,7 @@ from genai_core.config import (
 from genai_core.config.models import NO_GUIDANCE
 from genai_core.models.editing import Start, Watch, nearest_noise
 from genai_core.models.networks.diffusion.augment import PARAMETERS, augment
+from genai_core.models.networks.diffusion.class_groups import largest, with_group
 from genai_core.models.networks.diffusion.distillation import Distillation
 from genai_core.models.networks.diffusion.grouped import GroupedUNet
 from genai_core.models.networks.diffusion.levels import (
@@ -105,7 +106,8 @@ class Diffusion(GenerativeModel):
         self.network = _network(config, shape).to(memory_format=torch.channels_last)
 
     def phase_parameters(self, phase: str) -> Sequence[Parameter]:  # noqa: ARG002 - there is one
-        return list(self.network.learned())
+        network = self.network
+        return list(network.active_parameters() if isinstance(network, GroupedUNet) else network.parameters())
 
     def sampled_network(self) -> nn.Module:
         return self.network
@@ -173,19 +175,30 @@ class Diffusion(GenerativeModel):
         return Trainee(Distillation(self, Diffusion(distilled, self.shape), pairs), distilled)
 
     def with_own_network(self, recipe: DiffusionRecipe, new_classes: Sequence[str]) -> Trainee:
-        """Return this model with a network for new classes, a copy of the one that draws the most of the others."""
-        groups = (
-            recipe.class_groups if isinstance(recipe, GroupedRecipe) else ClassGroups(networks=(self.shape.classes,))
-        )
+        """Return this model with another network, a copy of the one that draws the most of its classes.
+
+        As the protocol says. Raises ValueError for a few-step model.
+        """
+        if self.few_step is not None:
+            raise ValueError("a few-step model learns no new classes: fine-tune its teacher, and make another one")
+        one = ClassGroups(networks=(self.shape.classes,))
+        groups = recipe.class_groups if isinstance(recipe, GroupedRecipe) else one
         own = {name: getattr(recipe, name) for name in DiffusionRecipe.model_fields}
-        grouped = GroupedRecipe(**own, class_groups=groups.with_another(new_classes))
+        grouped = GroupedRecipe(**own, class_groups=with_group(groups, new_classes))
         model = Diffusion(grouped, self.shape)
         assert isinstance(model.network, GroupedUNet)
         known = list(self.network.networks) if isinstance(self.network, GroupedUNet) else [self.network]
-        for network, begin in zip(model.network.networks, [*known, known[groups.largest]], strict=True):
+        for network, begin in zip(model.network.networks, [*known, known[largest(groups)]], strict=True):
             network.load_state_dict(begin.state_dict())
-        model.network.learner = len(known)
+        model.learn_only([self.shape.classes.index(name) for name in new_classes])
         return Trainee(model, grouped)
+
+    def learn_only(self, classes: Sequence[int]) -> None:
+        if isinstance(self.network, GroupedUNet):
+            self.network.learn_only(classes)
+
+    def classes_of_all_weights(self) -> Sequence[int]:
+        return self.network.first_classes() if isinstance(self.network, GroupedUNet) else (0,)
 
     def preconditioning(self, sigma: Tensor) -> Preconditioning:
         """Return the scales of this model's objective at noise levels sigma (B,)."""

@@ -106,7 +106,7 @@ class GenerativeModel(nn.Module, ABC):
     edits_images: bool = False
     # Whether sampling takes several steps, between which there is something to see.
     has_previews: ClassVar[bool] = False
-    # Whether classes can have networks of their own (`with_own_network`).
+    # Whether classes can have separate networks (`with_own_network`).
     has_networks_for_classes: ClassVar[bool] = False
     # Whether the loss of a part depends on a mean over the whole batch.
     needs_batch_mean: ClassVar[bool] = False
@@ -168,12 +168,22 @@ class GenerativeModel(nn.Module, ABC):
         )
 
     def with_own_network(self, recipe: Any, new_classes: Sequence[str]) -> Trainee:
-        """Return this model with a further network, which learns these of its classes; the others stay as they are.
+        """Return this model with another network, which alone learns these of its classes; the others stay as they are.
 
         recipe: this model's own. All images of the training must be of the new classes, which are not all classes.
         Raises NotImplementedError unless `has_networks_for_classes`.
         """
         raise NotImplementedError(f"a {self.family} model has one network for all classes")
+
+    def learn_only(self, classes: Sequence[int]) -> None:
+        """Let training change only weights that draw these classes; it must then have images of these alone.
+
+        For a model whose classes share all weights, that is all of them.
+        """
+
+    def classes_of_all_weights(self) -> Sequence[int]:
+        """Return numbers of classes that, together, are drawn by all weights; not used without classes."""
+        return (0,)
 
     def result(self) -> "GenerativeModel":
         """Return the model to save after training: itself, unless the training needed more than the model."""

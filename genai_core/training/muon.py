@@ -90,11 +90,11 @@ class Muon(AdamW):
         # Equal singular values make a whole step of whatever is left of the momentum. Weights that had no part in the
         # batch, such as another group's network, would go on and on.
         had_part = [norm > 0.0 for norm in torch._foreach_norm(gradients)]
-        for parameter, update, has in zip(parameters, updates, had_part, strict=True):
+        for parameter, update, is_active in zip(parameters, updates, had_part, strict=True):
             if weight_decay:
-                parameter.mul_(1.0 - rate * weight_decay)
+                parameter.mul_(1.0 - rate * weight_decay * is_active)
             factor = _RMS_OF_ADAM * math.sqrt(max(update.shape))
-            parameter.add_(_as_weight(update * has, parameter.shape), alpha=-rate * factor)
+            parameter.add_(_as_weight(update * is_active, parameter.shape), alpha=-rate * factor)
 
     def _orthogonalised(self, matrices: Sequence[Tensor]) -> list[Tensor]:
         """Return all updates. Of several processes, each computes some and gets the others'.

@@ -58,7 +58,8 @@ def _check_patterns(model: GenerativeModel, frozen: Sequence[str]) -> None:
 
 
 def _fits(name: str, pattern: str) -> bool:
-    return fnmatchcase(name, pattern) or fnmatchcase(_in_its_group(name), pattern)
+    """Return whether a pattern fits a weight. Without "networks.", it is for a network of all classes."""
+    return fnmatchcase(name if "networks." in pattern else _in_its_group(name), pattern)
 
 
 def _in_its_group(name: str) -> str:
@@ -83,9 +84,10 @@ def _order_of_layers(model: GenerativeModel, phase: str) -> list[str]:
         module.register_forward_pre_hook(lambda _module, _inputs, name=name: found.setdefault(name))
         for name, module in probe.named_modules()
     ]
-    # An image of each class: groups of classes may have networks of their own.
-    images = torch.zeros((max(2, len(probe.shape.classes)), *probe.shape.chw))
-    labels = torch.arange(len(images)) % len(probe.shape.classes) if probe.shape.classes else None
+    classes = [*probe.classes_of_all_weights()]
+    classes = classes if len(classes) > 1 else classes * 2
+    labels = torch.tensor(classes) if probe.shape.classes else None
+    images = torch.zeros((len(classes), *probe.shape.chw))
     probe.loss(phase, images, labels, torch.Generator().manual_seed(0))
     for hook in hooks:
         hook.remove()

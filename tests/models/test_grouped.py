@@ -10,7 +10,7 @@ import torch
 from genai_core.config import DiffusionSampling
 from genai_core.models.adapting.adapt import adapted, class_rows
 from genai_core.models.artifact import load_for_training, load_model, read_config, save_model
-from genai_core.models.diffusion import build
+from genai_core.models.diffusion import Diffusion, build
 from genai_core.models.networks.class_embedding import hide
 from genai_core.models.protocol import ImageShape, Lesson
 from genai_core.training.cost import count_cost
@@ -99,6 +99,7 @@ def test_hidden_labels_and_weights():
 def test_the_way_of_a_recorded_step_gives_the_same_images_and_gradients():
     objective = {"augment_share": 0.5}
     network = disturbed(grouped(**objective).model).network
+    network.learn_only((0, 1, 2))
     inputs = (torch.randn(6, 1, 8, 8), torch.linspace(-1, 1, 6), LABELS, torch.rand(6, 4), LABELS == 1)
     found, gradients = [], []
     for way in (network._all_by_each, network._each_by_its_own):
@@ -160,6 +161,49 @@ def test_frozen_patterns_of_a_plain_model_fit_each_network():
     assert "network.networks.1.stem.weight" not in rates
     with pytest.raises(FrozenError, match=r"fits no weights of this model; its parts are network\.class_embedding"):
         learning_rates(model, 1.0, ("nothing.*",))
+
+
+def test_a_pattern_means_the_same_in_each_network():
+    model = grouped().model
+    model.learn_only((0, 1, 2))
+    rates = learning_rates(model, 1.0, ("*.0.*",))  # not the whole of networks.0
+    for number in (0, 1):
+        assert f"network.networks.{number}.stem.weight" in rates
+        assert f"network.networks.{number}.down.0.0.conv1.weight" not in rates
+    one = learning_rates(model, 1.0, ("network.networks.0.*",))
+    assert one.keys() == {name for name in rates_of_all(model) if name.startswith("network.networks.1.")}
+
+
+def rates_of_all(model):
+    return learning_rates(model, 1.0, ())
+
+
+def test_many_classes_need_no_image_each(monkeypatch):
+    """Layers are found by a step on a few images, however many classes there are."""
+    shape = ImageShape(SHAPE.image_size, 1, tuple(map(str, range(500))))
+    found = build(diffusion_recipe(), shape).with_own_network(diffusion_recipe(), ("499",))
+    found.model.learn_only(range(500))
+    counts, own = [], Diffusion.loss
+    monkeypatch.setattr(Diffusion, "loss", lambda *given: (counts.append(len(given[2])), own(*given))[1])
+    rates = learning_rates(found.model, 0.1, ())
+    assert counts == [2]
+    for number in (0, 1):
+        assert rates[f"network.networks.{number}.stem.weight"] < rates[f"network.networks.{number}.output.weight"]
+
+
+def test_a_few_step_model_gets_no_other_network(tmp_path: Path):
+    lesson = Lesson("f" * 64, SAMPLING, 12, torch.arange(12) % 3, 2)
+    with TemporaryDirectory() as cache:
+        found = plain().distillation(diffusion_recipe(), lesson, Path(cache), lambda _: None)
+    with pytest.raises(ValueError, match="a few-step model learns no new classes: fine-tune its teacher"):
+        found.model.result().with_own_network(found.recipe, NEW)
+
+
+def test_a_new_class_starts_as_the_mean_of_those_that_its_network_draws(tmp_path: Path):
+    saved(tmp_path)
+    after = adapted(tmp_path, classes_now("a", "b", "c", "d"))  # d joins a and b
+    rows = after.model.network.networks[0].class_embedding.weight
+    torch.testing.assert_close(rows[3], rows[:2].mean(dim=0))
 
 
 def test_a_saved_model_says_which_network_draws_what(tmp_path: Path):

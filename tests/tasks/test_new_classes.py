@@ -13,7 +13,7 @@ from genai_core.config import GroupedRecipe
 from genai_core.data.dataset.dataset import load_dataset
 from genai_core.data.dataset.writer import DatasetWriter
 from genai_core.image_size import ImageSize
-from genai_core.models.artifact import load_model, read_config, selected_sampling
+from genai_core.models.artifact import load_for_training, load_model, read_config, save_model, selected_sampling
 from genai_core.sampling.sample import sample_images
 from tasks import base, finetune
 from tests.evaluation.conftest import SIZE, make_dataset, stripes
@@ -42,8 +42,19 @@ def based(workspace, monkeypatch):
     )
     make_dataset(Path("data/old"))
     write_model("models/trained/small")
+    randomise("models/trained/small")
     bring_in("models/trained/small", monkeypatch, data="data/old")
     return workspace
+
+
+def randomise(folder):
+    """Random weights everywhere: a fresh network ends in zeros, and draws the same whatever the others are."""
+    folder = Path(folder)
+    model, description = load_for_training(folder), read_config(folder)
+    torch.manual_seed(1)
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.15)
+    save_model(folder, model, description.config, dataset=description.dataset, training_summary={})
 
 
 def bring_in(model, monkeypatch, data):
@@ -66,14 +77,12 @@ def test_old_classes_are_drawn_as_before_and_the_new_one_is_learned(based, monke
     run(monkeypatch, finetune)
     said = capsys.readouterr().out
     assert "models/base: 1 new class, which start as the mean of the others: both" in said
-    assert (
-        "a network of their own learns 60 images of both; 240 images of other classes left out, 0 of them new" in said
-    )
+    assert "a separate network learns 60 images of both; 240 images of other classes skipped, 0 of them new" in said
     description = read_config(Path("models/finetuned"))
     assert description.shape.classes == MORE
     assert isinstance(description.config, GroupedRecipe)
     assert description.config.class_groups.networks == (("across", "down"), ("both",))
-    told = "the 60 images of both, by a network of their own"
+    told = "the 60 images of both, by a separate network"
     assert description.training_summary["learned from"] == told
     assert not Path("models/finetuned/unseen.npy").exists()
     for name in ("across", "down"):
@@ -123,12 +132,43 @@ def test_auto_keeps_and_says_which_images_are_left_for_later(based, monkeypatch,
     run(monkeypatch, finetune)
     said = capsys.readouterr().out
     assert "finetune.old_classes: auto is keep" in said
-    assert "48 images of both; 280 images of other classes left out, 40 of them new" in said
+    assert "48 images of both; 280 images of other classes skipped, 40 of them new" in said
     assert isinstance(read_config(Path("models/finetuned")).config, GroupedRecipe)
     bring_in("models/finetuned", monkeypatch, data="data/prepared")
     change_params(finetune={"images": "new"})
     run(monkeypatch, finetune)
     assert "40 new images of 328 to train on" in capsys.readouterr().out
+    shutil.copytree("models/base", "former")  # as for a few-step model, whose teacher is the base of a commit
+    run(monkeypatch, base, "former", "--name=v0.0.1")
+    run(monkeypatch, finetune)
+    assert "40 new images of 328 to train on" in capsys.readouterr().out
+
+
+def test_without_a_record_skipped_images_count_as_new(based, monkeypatch, capsys):
+    without_a_record()
+    run(monkeypatch, finetune)
+    said = capsys.readouterr().out
+    assert "240 images of other classes skipped, all as new, because models/base/seen.npy is missing" in said
+    bring_in("models/finetuned", monkeypatch, data="data/prepared")
+    change_params(finetune={"images": "new"})
+    run(monkeypatch, finetune)
+    assert "240 new images of 300 to train on" in capsys.readouterr().out
+
+
+def test_a_network_without_images_stays_even_if_its_optimizer_is_restored(based, monkeypatch):
+    with_a_class_more(of_new=60)
+    run(monkeypatch, finetune)
+    bring_in("models/finetuned", monkeypatch, data="data/prepared")
+    change_params(finetune={"optimizer": "restored"})
+    run(monkeypatch, finetune)  # both learn
+    bring_in("models/finetuned", monkeypatch, data="data/prepared")
+    with_a_class_more(of_new=60, more_of_others=40)
+    change_params(finetune={"images": "new"})
+    run(monkeypatch, finetune)
+    before, after = (load_model(Path(f"models/{name}")).network.networks for name in ("base", "finetuned"))
+    assert not torch.equal(before[0].head.weight, after[0].head.weight)
+    for name, weight in before[1].state_dict().items():
+        assert torch.equal(weight, after[1].state_dict()[name]), name
 
 
 def without_a_record():
@@ -136,8 +176,17 @@ def without_a_record():
     Path("models/base/seen.npy").unlink()
 
 
-def with_more_of_others():
-    with_a_class_more(of_new=48, more_of_others=49)
+def with_as_many_of_others():
+    with_a_class_more(of_new=48, more_of_others=48)
+
+
+def with_removed_ones():
+    """A few of the old images are left."""
+    images, labels = stripes(240, 1)
+    kept = np.arange(240) < 200
+    crossed = np.maximum(images[:30], np.swapaxes(images[:30], 2, 3))
+    labels = np.concatenate([labels[kept] * 2, np.full(30, 1)])
+    write_classes(MORE, np.concatenate([images[kept], crossed]), labels)
 
 
 def with_images_of_another_class():
@@ -171,7 +220,8 @@ def write_classes(classes, images, labels):
 @pytest.mark.parametrize(
     ("arrive", "why", "is_possible"),
     [
-        (with_more_of_others, "49 new images are of old classes, and 48 of new ones", True),
+        (with_as_many_of_others, "48 images of new classes are new, and of other classes, 48 added", True),
+        (with_removed_ones, "30 images of new classes are new, and of other classes, 40 removed", True),
         (without_a_record, "models/base/seen.npy is missing: nothing says which images of the other classes", True),
         (with_images_of_another_class, "30 images of the new classes had another class before", True),
         (with_nothing_of_the_new_class, "no image of both is in the train split", False),

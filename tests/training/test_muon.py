@@ -31,13 +31,13 @@ def test_a_gradient_of_zeros_moves_nothing():
     assert not orthogonalised(torch.zeros(1, 32, 40), torch.bfloat16).any()
 
 
-def test_weights_that_had_no_part_in_a_batch_stay():
+@pytest.mark.parametrize("weight_decay", [0.0, 0.1])
+def test_weights_that_had_no_part_in_a_batch_stay(weight_decay):
     """The momentum that is left would make a whole step, each time, for ever."""
     torch.manual_seed(0)
     layers = nn.ModuleList(nn.Linear(32, 32, bias=False) for _ in range(2))
-    optimizer = Muon(
-        [{"params": list(layers.parameters())}], inner_matrices(layers), torch.float32, lr=1e-2, weight_decay=0
-    )
+    groups = [{"params": list(layers.parameters())}]
+    optimizer = Muon(groups, inner_matrices(layers), torch.float32, lr=1e-2, weight_decay=weight_decay)
     weights = []
     for both in (True, False, False, True):
         outputs = [layer(torch.randn(4, 32)).square().mean() for layer in layers]

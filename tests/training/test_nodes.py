@@ -41,7 +41,10 @@ def gradients(num_nodes):
     fabric = launch(CPU, "32-true", 1, num_nodes)
     models = {family: (model_of(family), np.arange(20) % 3) for family in RECIPES}
     recipe = model_of("diffusion").with_own_network(diffusion_recipe(), ("c",)).recipe
-    models["of two networks"] = (build_model(recipe, SHAPE), np.arange(20) // 18 * 2)  # few of c: a part has none
+    of_two_networks = build_model(recipe, SHAPE)
+    for parameter in of_two_networks.parameters():
+        torch.nn.init.normal_(parameter, std=0.1)
+    models["of two networks"] = (of_two_networks, np.arange(20) // 18 * 2)  # few of c: a part has none
     found = {}
     for family, (model, labels) in models.items():
         config = training_config(learning_rate=1e-12)

@@ -14,7 +14,7 @@ from genai_core.data.dataset.dataset import NO_LABEL, Dataset
 from genai_core.data.dataset.facts import Indices
 
 SEEN_FILE = "seen.npy"
-UNSEEN_FILE = "unseen.npy"  # beside a model: images of its data that it left out, and has not learned before
+UNSEEN_FILE = "unseen.npy"  # beside a model: images of its data that neither it nor its base was trained on
 _AUGMENTED = r"augmented:(\w+)"  # in the flags of a copy: the id of its origin
 
 _PIXELS = "S16"  # the first part of a key
@@ -64,6 +64,16 @@ def are_new(dataset: Dataset, path: Path, known_as: Mapping[str, str] | None = N
             "bring in a version whose data is known: genai base prod"
         )
     return ~np.isin(image_keys(dataset, known_as=known_as), np.load(path, allow_pickle=False))
+
+
+def count_removed(dataset: Dataset, path: Path, known_as: Mapping[str, str] | None = None) -> int:
+    """Return how many images in `path`, of classes that are still there, are no longer in the train split.
+
+    An image with another label counts as removed. Raises FileNotFoundError.
+    """
+    names = [(known_as or {}).get(name, name) for name in dataset.info.classes]
+    gone = np.setdiff1d(np.load(path, allow_pickle=False), image_keys(dataset, known_as=known_as))
+    return sum(name in set(map(_class_key, names)) for _, name in _parts(gone))
 
 
 def are_relabelled(dataset: Dataset, path: Path, known_as: Mapping[str, str] | None = None) -> npt.NDArray[np.bool_]:

@@ -5,7 +5,7 @@ of the others: with that, the network already draws something plausible for it.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from torch import Tensor
 from genai_core.config import GroupedRecipe, ModelRecipe
 from genai_core.counted import counted
 from genai_core.models.artifact import build_model, load_for_training, read_config
+from genai_core.models.networks.diffusion.class_groups import regrouped
 from genai_core.models.protocol import GenerativeModel, ImageShape
 
 State = Mapping[str, Tensor]
@@ -59,19 +60,19 @@ def adapted(folder: Path, shape: ImageShape, known_as: Mapping[str, str] | None 
         if old.classes:
             why = "the model has classes, the images have none"
         raise NotAdaptableError(f"{folder} cannot continue: {why}; train a model from scratch")
-    recipe, kept = regrouped(recipe, now_named, shape.classes)
+    recipe, kept = _for_classes(recipe, shape.classes, now_named)
     try:
         target = build_model(recipe, shape)
     except ValueError as error:
         raise NotAdaptableError(f"{folder} cannot continue: {error}; train a model from scratch") from None
-    rows, known = class_rows(recipe, shape), of_networks(source.state_dict(), kept)
+    rows, known = class_rows(recipe, shape), _of_networks(source.state_dict(), kept)
     state, changed = {}, set()
     for name, fresh in target.state_dict().items():
         learned = known.get(name)
         if learned is None:
             raise _differs(folder, old, shape, f"{name} has no counterpart")
         if name in rows and shape.classes != old.classes:
-            learned = rows_by_class(learned, old.classes, shape.classes)
+            learned = rows_by_class(learned, old.classes, shape.classes, _drawn_by(name, recipe, shape.classes))
             changed.add(name)
         elif learned.shape != fresh.shape:
             found = with_channels(learned, fresh, old.channels, shape.channels)
@@ -84,32 +85,10 @@ def adapted(folder: Path, shape: ImageShape, known_as: Mapping[str, str] | None 
     if lost := known.keys() - state.keys():
         raise _differs(folder, old, shape, f"{min(lost)} has no counterpart")
     target.load_state_dict(state)
-    if kept != tuple(range(len(kept))):  # other names, too
-        changed |= {name for name in state if _NETWORK.search(name)}
+    renumbered = {number for number, before in enumerate(kept) if number != before}
+    changed |= {name for name in state if _number(name) in renumbered}
     new = tuple(name for name in shape.classes if name not in old.classes)
     return Adapted(target, recipe, tuple(_changes(old, shape, now_named)), new, frozenset(changed))
-
-
-def regrouped(
-    recipe: ModelRecipe, now_named: Mapping[str, str], classes: Sequence[str]
-) -> tuple[ModelRecipe, tuple[int, ...]]:
-    """Return the recipe for these classes, and the numbers of the networks that it keeps if classes have several."""
-    if not isinstance(recipe, GroupedRecipe):
-        return recipe, ()
-    groups, kept = recipe.class_groups.changed(classes, now_named)
-    return recipe.model_copy(update={"class_groups": groups}), kept
-
-
-def of_networks(state: State, kept: Sequence[int]) -> dict[str, Tensor]:
-    """Return the state without the networks that are not kept, and these numbered anew; all of it if kept is empty."""
-    found = {}
-    for name, tensor in state.items():
-        network = _NETWORK.search(name) if kept else None
-        if network is None:
-            found[name] = tensor
-        elif int(network[1]) in kept:
-            found[_NETWORK.sub(f".networks.{kept.index(int(network[1]))}.", name)] = tensor
-    return found
 
 
 def class_rows(recipe: ModelRecipe, shape: ImageShape) -> set[str]:
@@ -120,18 +99,22 @@ def class_rows(recipe: ModelRecipe, shape: ImageShape) -> set[str]:
     more = ImageShape(shape.image_size, shape.channels, (*shape.classes, "another class"))
     with torch.device("meta"):
         one = build_model(recipe, shape).state_dict()
-        other = build_model(regrouped(recipe, {}, more.classes)[0], more).state_dict()
+        other = build_model(_for_classes(recipe, more.classes, {})[0], more).state_dict()
     return {name for name, tensor in one.items() if tensor.shape != other[name].shape}
 
 
-def rows_by_class(learned: Tensor, before: tuple[str, ...], now: tuple[str, ...]) -> Tensor:
+def rows_by_class(
+    learned: Tensor, before: tuple[str, ...], now: tuple[str, ...], drawn: Collection[str] = ()
+) -> Tensor:
     """Return the rows (now + rest, ...) of classes `now`, from rows (before + rest, ...) of classes `before`.
 
-    Each class has its row by name, a new one the mean of all classes' rows. Rows after those of the classes, such as
+    Each class has its row by name. A new one has the mean of the rows of classes `drawn`: others are in these weights
+    that they do not draw. All classes, if none of `drawn` was there before. Rows after those of the classes, such as
     that of "no label", are kept.
     """
     own, rest = learned[: len(before)], learned[len(before) :]
-    mean = own.mean(dim=0)
+    known = [before.index(name) for name in drawn if name in before]
+    mean = (own[known] if known else own).mean(dim=0)
     rows = [own[before.index(name)] if name in before else mean for name in now]
     return torch.cat([torch.stack(rows), rest])
 
@@ -152,6 +135,40 @@ def with_channels(learned: Tensor, fresh: Tensor, before: int, now: int) -> Tens
         mean = learned.mean(dim=dim, keepdim=True).expand(sizes)
         return mean.clone() if dim == 0 else mean * (before / now)
     return None
+
+
+def _for_classes(
+    recipe: ModelRecipe, classes: Sequence[str], now_named: Mapping[str, str]
+) -> tuple[ModelRecipe, tuple[int, ...]]:
+    """Return the recipe for these classes, and the numbers of the networks that it keeps; none if there is one."""
+    if not isinstance(recipe, GroupedRecipe):
+        return recipe, ()
+    found = regrouped(recipe.class_groups, classes, now_named)
+    return recipe.model_copy(update={"class_groups": found.groups}), found.kept
+
+
+def _number(name: str) -> int | None:
+    """The number of the network that a weight belongs to; None if one network draws all classes."""
+    found = _NETWORK.search(name)
+    return None if found is None else int(found[1])
+
+
+def _drawn_by(name: str, recipe: ModelRecipe, classes: Sequence[str]) -> Sequence[str]:
+    """The classes that a weight draws."""
+    number = _number(name)
+    return classes if number is None or not isinstance(recipe, GroupedRecipe) else recipe.class_groups.networks[number]
+
+
+def _of_networks(state: State, kept: Sequence[int]) -> dict[str, Tensor]:
+    """Return the state without the networks that are not kept, and these numbered anew; all of it if kept is empty."""
+    found = {}
+    for name, tensor in state.items():
+        number = _number(name) if kept else None
+        if number is None:
+            found[name] = tensor
+        elif number in kept:
+            found[_NETWORK.sub(f".networks.{kept.index(number)}.", name)] = tensor
+    return found
 
 
 def _changes(old: ImageShape, new: ImageShape, now_named: Mapping[str, str]) -> list[str]:

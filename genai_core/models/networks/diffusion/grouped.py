@@ -5,6 +5,7 @@ in progressive networks (Rusu et al. 2016, arXiv 1606.04671). The class says whi
 """
 
 from collections.abc import Iterator, Sequence
+from itertools import chain
 
 import torch
 from torch import Tensor, nn
@@ -28,7 +29,8 @@ class GroupedUNet(nn.Module):
         self.networks = nn.ModuleList(networks)
         members = torch.arange(len(networks))[:, None] == torch.tensor(groups)
         self.register_buffer("members", members.float(), persistent=False)
-        self.learner: int | None = None  # the network that learns, in a training of its classes alone; None: all do
+        self._largest = max(range(len(networks)), key=groups.count)
+        self._active = tuple(range(len(networks)))  # those that a training changes
 
     def forward(
         self,
@@ -42,10 +44,12 @@ class GroupedUNet(nn.Module):
 
         The estimate of a mixture is the mean of its networks' estimates, weighted by their classes' weights.
         """
-        if self.training and self.learner is not None:
-            return self._by(self.learner, images, noise, labels, augmentation, hidden)
-        if images.is_meta:  # to count operations: each image needs one network, whichever that is
+        if self.training and len(self._active) == 1:
+            return self._by(self._active[0], images, noise, labels, augmentation, hidden)
+        if images.is_meta:  # to count operations: an image needs one network, whichever that is
             return self._by(0, images, noise, labels, augmentation, hidden)
+        if labels.is_floating_point():  # they may differ from 1 by a rounding, which would make the image darker
+            labels = labels / labels.sum(dim=1, keepdim=True)
         shares = self._shares(labels)
         if self.training and images.is_cuda:
             return self._all_by_each(images, noise, labels, augmentation, hidden, shares)
@@ -56,7 +60,7 @@ class GroupedUNet(nn.Module):
         return estimate
 
     def _shares(self, labels: Tensor) -> Tensor:
-        """Return the share (B, networks) that each network has in an image."""
+        """Return the share (B, networks) that each network has in an image of labels (B,) or weights (B, classes)."""
         if not labels.is_floating_point():
             return self.members.T[labels]
         with full_precision(labels.device):  # shares that do not add up to 1 would make images brighter or darker
@@ -72,9 +76,11 @@ class GroupedUNet(nn.Module):
         shares: Tensor,
     ) -> Tensor:
         """For training on a GPU, where a step is recorded: that must not ask which images a network is to take."""
-        numbers = range(len(self.networks))
-        estimates = [self._by(number, images, noise, labels, augmentation, hidden).float() for number in numbers]
-        return (_column(shares.T) * torch.stack(estimates)).sum(dim=0)
+        drawn = torch.zeros_like(images)
+        for number in self._active:
+            estimate = self._by(number, images, noise, labels, augmentation, hidden)
+            drawn = drawn + _column(shares[:, number]) * estimate.float()
+        return drawn
 
     def _each_by_its_own(
         self,
@@ -98,21 +104,30 @@ class GroupedUNet(nn.Module):
                     None if hidden is None else hidden[rows],
                 )
                 drawn = drawn.index_add(0, rows, _column(share[rows]) * estimate.float())
-            elif self.training:
+            elif self.training and number in self._active:
                 # Gradients of zero: processes that train together add up the gradients of the same weights.
                 weights = self.networks[number].parameters()
                 drawn = drawn + 0.0 * torch.stack([each.sum() for each in weights]).sum()
         return drawn
 
-    def learned(self) -> Iterator[Parameter]:
-        """The weights that are trained."""
-        return (self if self.learner is None else self.networks[self.learner]).parameters()
+    def learn_only(self, classes: Sequence[int]) -> None:
+        """Let training change only the networks that draw these classes. It must then have images of these alone."""
+        self._active = tuple(self.members[:, list(classes)].any(dim=1).nonzero()[:, 0].tolist())
+
+    def active_parameters(self) -> Iterator[Parameter]:
+        """The weights that a training changes."""
+        return chain.from_iterable(self.networks[number].parameters() for number in self._active)
+
+    def first_classes(self) -> list[int]:
+        """Return a class of each network."""
+        classes: list[int] = self.members.argmax(dim=1).tolist()
+        return classes
 
     def features(self, images: Tensor, noise: Tensor, labels: Tensor | None) -> list[Tensor]:
-        """Return what the first network's way down knows of images: features of several could not be compared."""
-        first = self.networks[0]
-        assert isinstance(first, UNet)
-        return first.features(images, noise, labels)
+        """Return UNet.features of the network that draws the most classes: only those of one can be compared."""
+        largest = self.networks[self._largest]
+        assert isinstance(largest, UNet)
+        return largest.features(images, noise, labels)
 
 
 def _column(shares: Tensor) -> Tensor:

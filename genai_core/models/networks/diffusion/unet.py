@@ -1,12 +1,11 @@
 """U-Net conditioned on noise level and class; works from half the image's resolution down, to be fast on a CPU core."""
 
 import math
-from collections.abc import Iterator
 from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
-from torch.nn import Parameter, functional
+from torch.nn import functional
 
 from genai_core.image_size import ImageSize
 from genai_core.models.networks.attention import attend
@@ -80,10 +79,6 @@ class UNet(nn.Module):
         x = self.head(functional.silu(self.head_norm(x)))
         result: Tensor = self.output(functional.silu(functional.pixel_shuffle(x, 2) + self.thin(images)))
         return result
-
-    def learned(self) -> Iterator[Parameter]:
-        """The weights that are trained."""
-        return self.parameters()
 
     def features(self, images: Tensor, noise: Tensor, labels: Tensor | None) -> list[Tensor]:
         """Return what the way down knows of images, finest first: a map (B, C, H, W) of each level, then the middle."""
