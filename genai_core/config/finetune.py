@@ -59,7 +59,7 @@ class FinetuneConfig(Section):
     )
     old_classes: Literal["auto", "train", "keep"] = Field(
         description="when classes are new: keep: a copy of a diffusion model's network learns them, and the others are "
-        "drawn as before; train: one network learns all; auto: keep if most of what is new is of new classes"
+        "drawn as before; train: one network learns all; auto: keep if most of what has changed is of new classes"
     )
     replay_share: float = Field(gt=0.0, lt=1.0, description="with replay: share of old images among those seen")
     dataset: Literal["prepared", "augmented"] = Field(description="augmented: with the copies that `augment:` adds")

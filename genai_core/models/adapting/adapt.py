@@ -72,7 +72,7 @@ def adapted(folder: Path, shape: ImageShape, known_as: Mapping[str, str] | None 
         if learned is None:
             raise _differs(folder, old, shape, f"{name} has no counterpart")
         if name in rows and shape.classes != old.classes:
-            learned = rows_by_class(learned, old.classes, shape.classes, _drawn_by(name, recipe, shape.classes))
+            learned = rows_by_class(learned, old.classes, shape.classes, _drawn_by(name, recipe))
             changed.add(name)
         elif learned.shape != fresh.shape:
             found = with_channels(learned, fresh, old.channels, shape.channels)
@@ -153,10 +153,10 @@ def _number(name: str) -> int | None:
     return None if found is None else int(found[1])
 
 
-def _drawn_by(name: str, recipe: ModelRecipe, classes: Sequence[str]) -> Sequence[str]:
-    """The classes that a weight draws."""
+def _drawn_by(name: str, recipe: ModelRecipe) -> Sequence[str]:
+    """The classes that the weight's network draws, if there are several networks."""
     number = _number(name)
-    return classes if number is None or not isinstance(recipe, GroupedRecipe) else recipe.class_groups.networks[number]
+    return recipe.class_groups.networks[number] if number is not None and isinstance(recipe, GroupedRecipe) else ()
 
 
 def _of_networks(state: State, kept: Sequence[int]) -> dict[str, Tensor]:
