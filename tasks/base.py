@@ -16,7 +16,7 @@ from typing import Any
 from genai_core.config import PARAMS_FILE, DistilledRecipe, load_config
 from genai_core.data.dataset.dataset import load_dataset, load_info
 from genai_core.data.dataset.seen import SEEN_FILE, UNSEEN_FILE, write_seen
-from genai_core.models.artifact import CARD_FILE, CONFIG_FILE, TRAINING_FILE, WEIGHTS_FILE, read_config
+from genai_core.models.artifact import CARD_FILE, CONFIG_FILE, TRAINING_FILE, WEIGHTS_FILE, checked_file, read_config
 from tasks.context import new_folder
 from tasks.drawn import read_contender
 from tasks.errors import one_line
@@ -54,8 +54,8 @@ def main() -> None:
             _write(new / SELECTION_FILE, sampling)
             # The sampling options: a few-step model learns them. They belong to this base, so they change with it only.
             code: dict[str, Any] = {**family_code(description.config.family), "sampling": sampling["sampling"]}
-            if (folder / UNSEEN_FILE).is_file():  # a base of this base needs it, too
-                shutil.copyfile(folder / UNSEEN_FILE, new / UNSEEN_FILE)
+            if UNSEEN_FILE in description.sha256:
+                shutil.copyfile(checked_file(folder, UNSEEN_FILE, description), new / UNSEEN_FILE)
             if data is not None:
                 write_seen(new / SEEN_FILE, load_dataset(data, needs_pixels=False), new / UNSEEN_FILE)
             elif (folder / SEEN_FILE).is_file():

@@ -15,7 +15,7 @@ import torch
 
 from genai_core.config import DistilledRecipe, FinetuneConfig, ModelRecipe, SamplingConfig, TrainingConfig
 from genai_core.data.dataset.dataset import Dataset, load_dataset
-from genai_core.data.dataset.seen import SEEN_FILE, UNSEEN_FILE, count_seen_held_out, renamed_classes
+from genai_core.data.dataset.seen import SEEN_FILE, SKIPPED, UNSEEN_FILE, count_seen_held_out, renamed_classes
 from genai_core.models.adapting.adapt import Adapted, adapted
 from genai_core.models.adapting.automatic import FinetuneRates, finetune_rates
 from genai_core.models.adapting.lora import add_lora, merge_lora
@@ -26,7 +26,7 @@ from genai_core.training.moments import Moments, weights_in, without_weights
 from genai_core.training.rates import learning_rates
 from tasks.context import Context, running
 from tasks.device import torch_device
-from tasks.learned_images import Learned, classes_of_their_own, learned_images
+from tasks.learned_images import Learned, classes_of_their_own, classes_to_learn, learned_images
 from tasks.optimizers import kept_moments
 from tasks.training import Continuation, check_batch, run_training, shape_of
 
@@ -53,6 +53,7 @@ def main() -> None:
         torch.manual_seed(config.seed)
         names = renamed_classes(dataset, start / SEEN_FILE, description.shape.classes)
         found = adapted(start, shape_of(dataset), names)
+        found = replace(found, new_classes=classes_to_learn(context, dataset, start, names, found))
         own = own_training(description)
         rates = finetune_rates(config, len(found.new_classes), own.batch_images)
         context.tell(*(f"{start}: {change}" for change in found.changes), rates.understood)
@@ -168,6 +169,8 @@ def origin_of(
         origin["optimizer"] = "began as that of these weights"
     if learned.words:
         origin["learned from"] = learned.words
+    if learned.unseen is not None:
+        origin[SKIPPED] = len(learned.unseen)
     if seen_held_out:
         origin["held-out images that these weights were trained on"] = seen_held_out
     if config.dataset == "augmented":

@@ -12,9 +12,11 @@ from genai_core.data.dataset.dataset import Dataset
 from genai_core.data.dataset.facts import Indices
 from genai_core.data.dataset.seen import (
     SEEN_FILE,
+    UNSEEN_FILE,
     Keys,
     are_new,
     are_relabelled,
+    classes_in,
     count_removed,
     epoch_with_replay,
     image_keys,
@@ -37,6 +39,26 @@ class Learned:
     unseen: Keys | None = None
 
 
+def classes_to_learn(
+    context: Context, dataset: Dataset, start: Path, names: Mapping[str, str], found: Adapted
+) -> tuple[str, ...]:
+    """Return the classes of which the model in the folder `start` has seen no image, and the train split has some.
+
+    Such a class may be among those that the model draws, if all of its images were held out before. names: former names
+    of classes. found: the model, made to fit the dataset.
+    """
+    classes = dataset.info.classes
+    known = set(classes)
+    if (start / SEEN_FILE).is_file():  # images that it skipped are of classes that it draws
+        records = (path for path in (start / SEEN_FILE, start / UNSEEN_FILE) if path.is_file())
+        known = set().union(*(classes_in(path, classes, names) for path in records))
+    new = [name for name in classes if name in found.new_classes or name not in known]
+    without = [name for name in new if not _are_of(dataset, [name]).any()]
+    if without:
+        context.tell(f"no image of {', '.join(without)} is in the train split, so nothing teaches the model that class")
+    return tuple(name for name in new if name not in without)
+
+
 def classes_of_their_own(
     context: Context, dataset: Dataset, start: Path, names: Mapping[str, str], base: ImageShape, found: Adapted
 ) -> tuple[str, ...]:
@@ -52,7 +74,7 @@ def classes_of_their_own(
         if config.old_classes == "keep":
             context.tell("finetune.old_classes: keep is for new classes, and none is new, so all are trained")
         return ()
-    impossible = _why_impossible(dataset, base, found)
+    impossible = _why_impossible(base, found)
     if config.old_classes == "keep":
         if impossible:
             raise ValueError(f"finetune.old_classes: got keep; allowed: train or auto, because {impossible}")
@@ -91,7 +113,7 @@ def learned_images(
     return Learned(epoch, f"images new to it{old}")
 
 
-def _why_impossible(dataset: Dataset, base: ImageShape, found: Adapted) -> str:
+def _why_impossible(base: ImageShape, found: Adapted) -> str:
     """Return why no separate network can learn the new classes; "" if one can."""
     now = found.model.shape
     if not found.model.has_networks_for_classes:
@@ -100,8 +122,6 @@ def _why_impossible(dataset: Dataset, base: ImageShape, found: Adapted) -> str:
         return "the images have another size or number of channels than the base's, which its network has to learn"
     if len(found.new_classes) == len(now.classes):
         return "all classes are new"
-    if not _are_of(dataset, found.new_classes).any():
-        return f"no image of {', '.join(found.new_classes)} is in the train split"
     return ""
 
 
@@ -118,8 +138,8 @@ def _why_unwise(dataset: Dataset, start: Path, names: Mapping[str, str], new_cla
     removed = count_removed(dataset, record, names)
     if of_old + removed < of_new:
         return ""
-    changes = [f"{count:,} {how}" for count, how in ((of_old, "added"), (removed, "removed")) if count]
-    return f"{of_new:,} images of new classes are new, and of other classes, {' and '.join(changes)}"
+    changes = [f"{count:,} {how}" for count, how in ((of_old, "came"), (removed, "went")) if count]
+    return f"of new classes, {counted(of_new, 'image')} came, and of the others, {' and '.join(changes)}"
 
 
 def _images_of(

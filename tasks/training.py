@@ -154,9 +154,8 @@ def run_training(
     model = model.result()
     with new_folder(Path("models") / to) as folder:
         summary = _summary(result, cost, origin)
-        save_model(folder, model, recipe, dataset=dataset.info.fingerprint, training_summary=summary)
-        for name, array in how.arrays.items():
-            np.save(folder / name, array)
+        data = dataset.info.fingerprint
+        save_model(folder, model, recipe, dataset=data, training_summary=summary, arrays=how.arrays)
         weights = read_config(folder).sha256[WEIGHTS_FILE]
     with new_folder(Path("plots") / to) as folder:
         _write_plots(folder, result)

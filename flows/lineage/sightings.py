@@ -1,10 +1,15 @@
 """Find the models that were trained on an image, in every dataset version of git's history: for removal requests."""
 
+import io
 import json
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from flows.dvc_lock import Item
 from flows.lineage.ancestry import History
@@ -14,7 +19,10 @@ from flows.lineage.stage_run import StageRun
 from flows.lineage.trace import Lineage
 from flows.process import run_module
 
+Nodes = dict[tuple[str, str], Node]  # by name and hash
+
 PREPARED = "data/prepared"
+UNSEEN = "unseen.npy"  # as in genai_core/data/dataset/seen.py
 # The small files of each version. Private; safe to delete.
 INDEX_CACHE = Path(".genai/cache/lineage")
 _INDEX_FILES = ("dataset.json", "manifest.parquet", "rejected.csv", "decoders.json")
@@ -32,16 +40,25 @@ class SeenIn:
     note: str = ""
 
     @property
+    def keys(self) -> frozenset[str]:
+        """The keys of the image's entries in the train split."""
+        return frozenset(entry["key"] for entry in self.found or [] if entry["split"] == "train")
+
+    @property
     def trained(self) -> bool:
-        return any(entry["split"] == "train" for entry in self.found or [])
+        return bool(self.keys)
 
 
 @dataclass(frozen=True)
 class Sightings:
-    """All searched dataset versions, and the models and batches made from those with the image."""
+    """All searched dataset versions, and the models and batches made from those with the image.
+
+    skipped: models of such a version that were not trained on the image, as their own record says.
+    """
 
     datasets: tuple[SeenIn, ...]
     models: tuple[Node, ...]
+    skipped: tuple[Node, ...]
     batches: tuple[Node, ...]
 
     def values(self) -> dict[str, Any]:
@@ -49,6 +66,7 @@ class Sightings:
         return {
             "datasets": [{**_short(seen.dataset), "found": seen.found, "note": seen.note} for seen in self.datasets],
             "models": [_short(model) for model in self.models],
+            "skipped": [_short(model) for model in self.skipped],
             "batches": [_short(batch) for batch in self.batches],
         }
 
@@ -66,18 +84,37 @@ def sightings(workspace: Path, history: History, lineage: Lineage, image: str) -
     found = dict(zip(folders, _look_up(workspace, image, list(folders.values())), strict=True))
     seen = tuple(SeenIn(lineage.made_of(item), **found.get(item, {"found": None})) for item in versions)
     reached: dict[tuple[str, str], Node] = {}
+    unaware: dict[tuple[str, str], Node] = {}
     for item, entry in zip(versions, seen, strict=True):
         if entry.trained:
-            _collect(lineage.became(item), reached)
-    models = {str(node.facts.get("weights")): node for node in reached.values() if node.kind == "model"}
+            _collect(lineage.became(item), partial(_skipped, history, entry.keys), reached, unaware)
     batches = tuple(node for node in reached.values() if node.kind == "batch")
-    return Sightings(seen, tuple(models.values()), batches)
+    return Sightings(seen, _models(reached), _models(unaware), batches)
 
 
-def _collect(node: Node, found: dict[tuple[str, str], Node]) -> None:
+def _collect(node: Node, skipped: Callable[[Node], bool], found: Nodes, unaware: Nodes) -> None:
+    """Add what was made from a node to `found`; models that skipped the image to `unaware`, and nothing of theirs."""
     for link in node.links:
-        found[link.name, str(link.facts.get("md5", ""))] = link
-        _collect(link, found)
+        place = link.name, str(link.facts.get("md5", ""))
+        if skipped(link):
+            unaware[place] = link
+        else:
+            found[place] = link
+            _collect(link, skipped, found, unaware)
+
+
+def _skipped(history: History, keys: frozenset[str], node: Node) -> bool:
+    """Whether a model says itself that it was trained on none of these images, though its dataset has them."""
+    files = history.stores.files(str(node.facts.get("md5", ""))) if node.kind == "model" else None
+    content = history.stores.read(files[UNSEEN]) if files and UNSEEN in files else None
+    if content is None:
+        return False
+    return keys <= {key.decode() for key in np.load(io.BytesIO(content), allow_pickle=False).tolist()}
+
+
+def _models(nodes: Nodes) -> tuple[Node, ...]:
+    """The models among them, each once."""
+    return tuple({str(node.facts.get("weights")): node for node in nodes.values() if node.kind == "model"}.values())
 
 
 def _index(workspace: Path, history: History, item: Item, run: StageRun) -> Path | None:

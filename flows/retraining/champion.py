@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from flows.data.stores import Stores
-from flows.dvc_lock import lock_at
+from flows.dvc_lock import Item, lock_at
 from flows.git import GitError, git
 from flows.graph import open_repo
 from flows.measuring.comparison import ComparisonError, model_of
+from flows.registry.model_names import CONFIG_FILE
 from flows.registry.read import Move
 from flows.retraining import RetrainError
 from flows.retraining.gate import label_accuracy
@@ -20,6 +21,7 @@ from genai_core.image_size import ImageSize
 _FOLDER = Path(".genai/champion")  # in the worktree
 # The candidate's own figures. Those of the trained models may be older than a fine-tuning of production.
 _FIGURES = "metrics/finetuned.json"
+_SKIPPED = "images that it was not trained on"  # as in genai_core/data/dataset/seen.py
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,7 @@ class ChampionShape:
     channels: int
     classes: tuple[str, ...]
     train_images: int
+    skipped_images: int = 0  # of these, those that it was not trained on, as its config.json says
 
 
 def lay_out_champion(worktree: Worktree, version: str) -> Path:
@@ -47,8 +50,9 @@ def lay_out_champion(worktree: Worktree, version: str) -> Path:
 
 def champion_shape(workspace: Path, production: Move | None) -> ChampionShape | None:
     """Read dataset.json of production's dataset; None if nothing is in production, or the dataset is gone."""
-    prepared = lock_at(workspace, production.commit).output("data/prepared") if production else None
-    if prepared is None:
+    lock = lock_at(workspace, production.commit) if production else None
+    prepared = lock.output("data/prepared") if lock else None
+    if lock is None or prepared is None:
         return None
     with open_repo(workspace) as repo, scratch_folder(workspace, "production") as folder:
         stores = Stores(repo)
@@ -56,8 +60,16 @@ def champion_shape(workspace: Path, production: Move | None) -> ChampionShape | 
         if "dataset.json" not in files or stores.lay_out(files, ["dataset.json"], folder):
             return None
         info = json.loads((folder / "dataset.json").read_text())
+        skipped = _skipped_images(stores, lock.output("models/candidate"), folder)
     size, classes = ImageSize.from_json(info["image_size"]), tuple(info["classes"])
-    return ChampionShape(size, info["channels"], classes, info["counts"].get("train", 0))
+    return ChampionShape(size, info["channels"], classes, info["counts"].get("train", 0), skipped)
+
+
+def _skipped_images(stores: Stores, model: Item | None, folder: Path) -> int:
+    files = (stores.listing(model.md5) or {}) if model else {}
+    if CONFIG_FILE not in files or stores.lay_out(files, [CONFIG_FILE], folder):
+        return 0  # a model of which nothing is known: other messages say so
+    return int(json.loads((folder / CONFIG_FILE).read_text())["training_summary"].get(_SKIPPED, 0))
 
 
 def champion_label_accuracy(folder: Path, production: Move | None) -> float | None:

@@ -148,6 +148,7 @@ def facts_of(
         finetune_device_hours=finetune_hours,
         train_device_hours=train_hours,
         requested=requested,
+        skipped_images=shape.skipped_images if shape else 0,
     )
     return facts, notes
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeGuard
 
 from genai_core.config import RetrainConfig
+from genai_core.counted import counted
 
 Action = Literal["skip", "finetune", "train"]
 
@@ -27,6 +28,7 @@ class RetrainFacts:
     finetune_device_hours: float | None  # expected, from the last fine-tuning's cost
     train_device_hours: float | None  # expected, from the last training's cost
     requested: bool = False  # by a person: however small the changes are
+    skipped_images: int = 0  # of production's data, that it was not trained on (finetune.old_classes: keep)
 
 
 @dataclass(frozen=True)
@@ -128,6 +130,9 @@ def _over_budget(action: str, hours: float | None, left: float) -> str:
 
 def _nothing_to_do(facts: RetrainFacts, policy: RetrainConfig) -> tuple[str, ...]:
     share, drift = changed_share(facts), facts.drift_over_floor
+    if share == 0 and facts.skipped_images:
+        skipped = counted(facts.skipped_images, "image")
+        return (f"production was made from this data, but skipped {skipped} of old classes: genai retrain --force",)
     if share == 0:
         return ("production was trained on this data",)
     reasons: tuple[str, ...] = (

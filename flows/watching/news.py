@@ -14,6 +14,10 @@ from flows.whole_file import write_json
 REMOTE_TIMEOUT_S = 20.0
 
 
+class DivergedError(GitError):
+    """This branch and its counterpart at the remote have diverged: to use either one would drop somebody's commits."""
+
+
 @dataclass(frozen=True)
 class Newest:
     """The newest committed version of the data: DVC's hash of data/raw (None: no data), and its commit."""
@@ -21,7 +25,7 @@ class Newest:
     raw: str | None
     commit: str
     where: str  # "this checkout", or "origin/main"
-    fault: str = ""  # why the git remote could not be queried
+    fault: str = ""  # why the git remote was not taken into account
 
 
 @dataclass(frozen=True)
@@ -76,7 +80,7 @@ def newest_data(workspace: Path) -> Newest:
     """The data of this branch: at the git remote if that is ahead, else of HEAD. Raises GitError.
 
     Asks the remote for one hash. Fetches git's objects, a few KB and none of DVC's, only if that commit is not here. A
-    remote that does not answer is reported in `fault`.
+    remote that does not answer, or has diverged, is reported in `fault`.
     """
     head = commit_of(workspace)
     commit, where, fault = head, "this checkout", ""
@@ -84,6 +88,8 @@ def newest_data(workspace: Path) -> Newest:
         ahead = _ahead(workspace, head)
         if ahead:
             commit, where = ahead
+    except DivergedError as error:
+        fault = str(error)
     except GitError as error:
         fault = f"the git remote could not be queried: {error}"
     return Newest(version_at(workspace, commit, commit).raw, commit, where, fault)
@@ -146,7 +152,10 @@ def _write(workspace: Path, memory: WatchMemory) -> None:
 
 
 def _ahead(workspace: Path, head: str) -> tuple[str, str] | None:
-    """This branch's commit at the remote and its name, if the remote has commits that HEAD lacks."""
+    """This branch's commit at the remote and its name, if that has all commits of HEAD and more.
+
+    Raises DivergedError if each has commits that the other lacks, and GitError.
+    """
     remote = remote_of(workspace)
     branch = git(workspace, "rev-parse", "--abbrev-ref", "HEAD").strip()
     if remote is None or branch == "HEAD":
@@ -159,5 +168,10 @@ def _ahead(workspace: Path, head: str) -> tuple[str, str] | None:
         git(workspace, "cat-file", "-e", f"{there}^{{commit}}")
     except GitError:
         git(workspace, "fetch", "--quiet", "--no-tags", remote, f"refs/heads/{branch}")
-    behind = git(workspace, "rev-list", "--count", f"{head}..{there}").strip()
-    return None if behind == "0" else (there, f"{remote}/{branch}")
+    here, there_only = git(workspace, "rev-list", "--left-right", "--count", f"{head}...{there}").split()
+    if here != "0" and there_only != "0":
+        raise DivergedError(
+            f"{branch} and {remote}/{branch} have diverged, by {here} and {there_only} commits, so only this checkout "
+            f"counts; merge them: git pull"
+        )
+    return None if there_only == "0" else (there, f"{remote}/{branch}")

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast, get_args
 
+import numpy as np
+import numpy.typing as npt
 from pydantic import TypeAdapter, ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
@@ -54,7 +56,7 @@ class ModelDescription:
     dataset: str  # fingerprint of the dataset it was trained on
     parameters: int  # of the network that generates images
     training_summary: dict[str, Any]
-    sha256: dict[str, str]  # of the weights, by file name
+    sha256: dict[str, str]  # of the weights and of what else belongs to the model, by file name
 
 
 def recipe_values(config: ModelRecipe) -> dict[str, Any]:
@@ -78,24 +80,32 @@ def build_model(config: ModelRecipe, shape: ImageShape) -> GenerativeModel:
 
 
 def save_model(
-    folder: Path, model: GenerativeModel, config: ModelRecipe, *, dataset: str, training_summary: dict[str, Any]
+    folder: Path,
+    model: GenerativeModel,
+    config: ModelRecipe,
+    *,
+    dataset: str,
+    training_summary: dict[str, Any],
+    arrays: Mapping[str, npt.NDArray[Any]] | None = None,
 ) -> None:
     """Write `model` into the existing `folder`. Equal arguments give equal bytes.
 
     dataset: fingerprint of the training data. training_summary: JSON values that are the same in every run of the same
-    training (no times).
+    training (no times). arrays: what belongs to the model beside its weights, by the name of its .npy file.
     """
     drawing, rest = _split_state(model)
     # Not save_file: the files it creates are readable only by their owner.
     (folder / WEIGHTS_FILE).write_bytes(save(drawing))
     (folder / TRAINING_FILE).write_bytes(save(rest))
+    for name, array in (arrays or {}).items():
+        np.save(folder / name, array)
     description = ModelDescription(
         config=config,
         shape=model.shape,
         dataset=dataset,
         parameters=sum(parameter.numel() for parameter in model.sampled_network().parameters()),
         training_summary=training_summary,
-        sha256={name: _sha256(folder / name) for name in (WEIGHTS_FILE, TRAINING_FILE)},
+        sha256={name: _sha256(folder / name) for name in (WEIGHTS_FILE, TRAINING_FILE, *(arrays or {}))},
     )
     (folder / CONFIG_FILE).write_text(json.dumps(_to_json(description), indent=2, allow_nan=False) + "\n")
     (folder / CARD_FILE).write_text(_card(description))
@@ -204,13 +214,7 @@ def _split_state(model: GenerativeModel) -> tuple[dict[str, Tensor], dict[str, T
 
 def _load_weights(model: GenerativeModel, description: ModelDescription, folder: Path, names: tuple[str, ...]) -> None:
     for name in names:
-        path = folder / name
-        if not path.is_file():
-            raise FileNotFoundError(f"{folder}: {name} is missing; the model was copied or pulled only in part")
-        if _sha256(path) != description.sha256.get(name):
-            raise ValueError(
-                f"{path}: its sha256 differs from the one in {CONFIG_FILE}; it is damaged or belongs to another model"
-            )
+        path = checked_file(folder, name, description)
         expected = _split_state(model)[0 if name == WEIGHTS_FILE else 1]
         try:
             found = load_file(path)
@@ -219,6 +223,18 @@ def _load_weights(model: GenerativeModel, description: ModelDescription, folder:
         _check_same_tensors(path, expected, found)
         target = model.sampled_network() if name == WEIGHTS_FILE else model
         target.load_state_dict(found, strict=name == WEIGHTS_FILE)
+
+
+def checked_file(folder: Path, name: str, description: ModelDescription) -> Path:
+    """Return the path of a model's file. Raises FileNotFoundError or ValueError unless it is the one in config.json."""
+    path = folder / name
+    if not path.is_file():
+        raise FileNotFoundError(f"{folder}: {name} is missing; the model was copied or pulled only in part")
+    if _sha256(path) != description.sha256.get(name):
+        raise ValueError(
+            f"{path}: its sha256 differs from the one in {CONFIG_FILE}; it is damaged or belongs to another model"
+        )
+    return path
 
 
 def _check_same_tensors(path: Path, expected: dict[str, Tensor], found: dict[str, Tensor]) -> None:
@@ -288,6 +304,8 @@ def _table(values: dict[str, Any]) -> list[str]:
 def _cell(value: Any) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{name} {_cell(item)}" for name, item in value.items())
+    if isinstance(value, list):
+        return ("; " if any(isinstance(item, list) for item in value) else ", ").join(map(_cell, value))
     if isinstance(value, float):
         return f"{value:.6g}"
     return f"{value:,}" if type(value) is int else str(value)

@@ -89,6 +89,25 @@ def test_a_mixture_is_the_mean_of_its_networks_estimates():
         torch.testing.assert_close(of_mixture, 0.75 * of_each[0] + 0.25 * of_each[1])
 
 
+def test_an_image_is_the_same_whatever_else_is_in_the_batch():
+    """As for other networks in batches of multiples of 16, if each kernel runs on one thread."""
+    torch.set_num_threads(1)
+    model = disturbed(grouped().model)
+    generator = torch.Generator().manual_seed(0)
+    noise = torch.randn(48, 1, 8, 8, generator=generator)
+    labels = torch.randint(3, (48,), generator=generator)
+    together = estimates(model, noise, labels)
+    for row in range(48):
+        copies = torch.full((16,), row)
+        alone = estimates(model, noise[copies], labels[copies])
+        assert torch.equal(together[row], alone[row % 16]), row
+
+
+@torch.no_grad()
+def estimates(model, noise, labels):
+    return model.denoise(noise, torch.full((len(noise),), 0.7), labels)
+
+
 def test_hidden_labels_and_weights():
     hidden = torch.tensor([True, False])
     assert hide(torch.tensor([0, 1]), hidden, no_label=3).tolist() == [3, 1]

@@ -98,7 +98,7 @@ def test_a_new_class_is_learned_from_new_and_replayed_images(based, monkeypatch,
     change_params(finetune={"kind": kind, "images": "replay", "replay_share": 0.25, "frozen": frozen})
     run(monkeypatch, finetune)
     said = capsys.readouterr().out
-    assert "models/base: 1 new class, which start as the mean of the others: both" in said
+    assert "models/base: 1 new class, starting as the mean of the others: both" in said
     assert "60 new images of 300 to train on" in said
     rates = "learning_rate_share 0.75, class_rate 13.3" if kind == "full" else "learning_rate_share 1, class_rate 10"
     assert f"finetune: auto is {rates}, because classes are new" in said

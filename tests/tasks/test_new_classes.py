@@ -76,7 +76,7 @@ def test_old_classes_are_drawn_as_before_and_the_new_one_is_learned(based, monke
     with_a_class_more()
     run(monkeypatch, finetune)
     said = capsys.readouterr().out
-    assert "models/base: 1 new class, which start as the mean of the others: both" in said
+    assert "models/base: 1 new class, starting as the mean of the others: both" in said
     assert "a separate network learns 60 images of both; 240 images of other classes skipped, 0 of them new" in said
     description = read_config(Path("models/finetuned"))
     assert description.shape.classes == MORE
@@ -220,11 +220,10 @@ def write_classes(classes, images, labels):
 @pytest.mark.parametrize(
     ("arrive", "why", "is_possible"),
     [
-        (with_as_many_of_others, "48 images of new classes are new, and of other classes, 48 added", True),
-        (with_removed_ones, "30 images of new classes are new, and of other classes, 40 removed", True),
+        (with_as_many_of_others, "of new classes, 48 images came, and of the others, 48 came", True),
+        (with_removed_ones, "of new classes, 30 images came, and of the others, 40 went", True),
         (without_a_record, "models/base/seen.npy is missing: nothing says which images of the other classes", True),
         (with_images_of_another_class, "30 images of the new classes had another class before", True),
-        (with_nothing_of_the_new_class, "no image of both is in the train split", False),
         (with_new_classes_only, "all classes are new", False),
         (in_colour, "the images have another size or number of channels than the base's", False),
     ],
@@ -243,6 +242,37 @@ def test_auto_trains_all_where_keeping_is_unwise(based, monkeypatch, capsys, arr
         with pytest.raises(SystemExit):
             run(monkeypatch, finetune)
         assert f"finetune.old_classes: got keep; allowed: train or auto, because {why}" in capsys.readouterr().err
+
+
+def test_a_class_that_was_only_held_out_is_new_when_its_images_come(based, monkeypatch, capsys):
+    with_nothing_of_the_new_class()
+    run(monkeypatch, finetune)
+    said = capsys.readouterr().out
+    assert "no image of both is in the train split, so nothing teaches the model that class" in said
+    assert "finetune.old_classes: keep is for new classes, and none is new, so all are trained" in said
+    assert "because classes are new" not in said
+    bring_in("models/finetuned", monkeypatch, data="data/prepared")
+    with_a_class_more()
+    run(monkeypatch, finetune)
+    assert "a separate network learns 60 images of both; " in capsys.readouterr().out
+    groups = read_config(Path("models/finetuned")).config.class_groups
+    assert groups.networks == (("across", "down"), ("both",))
+
+
+def test_a_record_of_skipped_images_that_is_missing_or_damaged_is_an_error(based, monkeypatch, capsys):
+    with_a_class_more(more_of_others=40)
+    run(monkeypatch, finetune)
+    summary = read_config(Path("models/finetuned")).training_summary
+    assert summary["images that it was not trained on"] == 40
+    record = Path("models/finetuned/unseen.npy")
+    record.write_bytes(record.read_bytes()[:-1] + b"?")
+    with pytest.raises(SystemExit):
+        bring_in("models/finetuned", monkeypatch, data="data/prepared")
+    assert "unseen.npy: its sha256 differs from the one in config.json" in capsys.readouterr().err
+    record.unlink()
+    with pytest.raises(SystemExit):
+        bring_in("models/finetuned", monkeypatch, data="data/prepared")
+    assert "unseen.npy is missing; the model was copied or pulled only in part" in capsys.readouterr().err
 
 
 def test_a_model_of_another_family_is_refused(workspace, monkeypatch, capsys):

@@ -15,6 +15,7 @@ from genai_core.data.dataset.facts import Indices
 
 SEEN_FILE = "seen.npy"
 UNSEEN_FILE = "unseen.npy"  # beside a model: images of its data that neither it nor its base was trained on
+SKIPPED = "images that it was not trained on"  # their number, in the model's summary
 _AUGMENTED = r"augmented:(\w+)"  # in the flags of a copy: the id of its origin
 
 _PIXELS = "S16"  # the first part of a key
@@ -35,6 +36,11 @@ def image_keys(
     origins = cast("pd.Series[str]", rows["flags"].str.extract(_AUGMENTED, expand=False))
     ids = origins.fillna(rows["id"]).str[:16].to_numpy(dtype=_PIXELS)
     return np.char.add(ids, labels)
+
+
+def image_key(image_id: str, class_name: str) -> bytes:
+    """Return the key of an image by its id in the manifest and its class's name, "" without classes."""
+    return image_id[:16].encode() + _class_key(class_name)
 
 
 def _class_key(name: str) -> bytes:
@@ -64,6 +70,12 @@ def are_new(dataset: Dataset, path: Path, known_as: Mapping[str, str] | None = N
             "bring in a version whose data is known: genai base prod"
         )
     return ~np.isin(image_keys(dataset, known_as=known_as), np.load(path, allow_pickle=False))
+
+
+def classes_in(path: Path, classes: Sequence[str], known_as: Mapping[str, str] | None = None) -> set[str]:
+    """Return those of the classes that have images in `path`. known_as: as in image_keys."""
+    found = {name for _, name in _parts(np.load(path, allow_pickle=False))}
+    return {name for name in classes if _class_key((known_as or {}).get(name, name)) in found}
 
 
 def count_removed(dataset: Dataset, path: Path, known_as: Mapping[str, str] | None = None) -> int:

@@ -174,7 +174,7 @@ def _of_networks(state: State, kept: Sequence[int]) -> dict[str, Tensor]:
 def _changes(old: ImageShape, new: ImageShape, now_named: Mapping[str, str]) -> list[str]:
     changes = [f"{former} is called {name} now, by its images" for former, name in now_named.items()]
     if added := [name for name in new.classes if name not in old.classes]:
-        changes.append(f"{counted(len(added), 'new class')}, which start as the mean of the others: {', '.join(added)}")
+        changes.append(f"{counted(len(added), 'new class')}, starting as the mean of the others: {', '.join(added)}")
     if gone := [name for name in old.classes if name not in new.classes]:
         changes.append(f"without images now, so dropped: {', '.join(gone)}")
     if not added and not gone and old.classes != new.classes:

@@ -5,8 +5,12 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from tests.flows.conftest import DVC_WARNS, genai
-from tests.flows.lineage.history import Story, write_image
+import numpy as np
+
+from genai_core.data.dataset.dataset import load_dataset
+from genai_core.data.dataset.seen import image_keys
+from tests.flows.conftest import DVC_WARNS, edit, genai
+from tests.flows.lineage.history import Story, run, write_image
 
 pytestmark = DVC_WARNS
 
@@ -54,3 +58,31 @@ def test_saw_warns_of_versions_decoded_by_other_libraries(story: Story, tmp_path
     assert any(note.startswith("decoded by unknown libraries: it may contain") for note in told)
     assert "not in it (decoded by pillow 1.2.3" in genai(home, "lineage", "--saw", str(tmp_path / "foreign.png")).stdout
     assert "decoded by" not in genai(home, "lineage", "--saw", story.kept).stdout
+
+
+def test_a_model_that_skipped_the_image_is_not_among_those_trained_on_it(story: Story, tmp_path: Path) -> None:
+    home = Path(shutil.copytree(story.home, tmp_path / "home", symlinks=True))
+    dataset = load_dataset(home / "data/prepared")
+    rows = dataset.rows("train")
+    skipped = image_keys(dataset)[(rows["source"] == story.kept).to_numpy()]
+    assert len(skipped) == 1
+    np.save(home / "skipped.npy", skipped)
+    edit(
+        home / "work.py",
+        '    weights = f"{sys',
+        '    shutil.copy("skipped.npy", out / "unseen.npy")\n    weights = f"careful {sys',
+    )
+    run(home, "models that skip an image", "-f")
+    found = json.loads(genai(home, "lineage", "--json", "--saw", story.kept).stdout)
+    config = json.loads((home / "models/candidate/config.json").read_text())
+    own = config["sha256"]["model.safetensors"]
+    assert own in {model["weights"] for model in found["skipped"]}
+    assert own not in {model["weights"] for model in found["models"]}
+    assert own not in {batch["model"] for batch in found["batches"]}
+    assert {name for model in found["models"] for name in model["versions"]} == {"v0.0.1", "v0.0.2"}
+    said = genai(home, "lineage", "--saw", story.kept).stdout
+    assert "models that skipped it, and were not trained on it" in said
+    other = next(name for name in rows["source"] if name != story.kept)
+    trained = json.loads(genai(home, "lineage", "--json", "--saw", other).stdout)
+    assert own in {model["weights"] for model in trained["models"]}
+    assert trained["skipped"] == []

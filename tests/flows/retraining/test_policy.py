@@ -39,6 +39,7 @@ CALM = RetrainFacts(
     ("changes", "action", "reason"),
     [
         ({}, "skip", "production was trained on this data"),
+        ({"skipped_images": 39}, "skip", "skipped 39 images of old classes: genai retrain --force"),
         ({"production": None}, "train", "nothing is in production yet"),
         ({"other_shape": True}, "train", "size or channels"),
         ({"other_labels": True}, "train", "production draws no classes, or the images have none any more"),

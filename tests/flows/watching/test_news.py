@@ -94,7 +94,12 @@ def test_new_data_at_the_git_remote_are_found_without_a_download(home: Path) -> 
     # This checkout continues alone: the remote is behind, and then both have grown.
     shell(home, "git pull -q --rebase origin main")
     mine = grow(home)
-    assert (look(home).new, look(home).where) == (mine, "this checkout")
+    assert (look(home).new, look(home).where, look(home).faults) == (mine, "this checkout", ())
+    shell(other, "git commit -q --allow-empty -m more && git push -q")
+    news = look(home)
+    assert (news.new, news.where) == (mine, "this checkout")
+    why = "main and origin/main have diverged, by 1 and 1 commits, so only this checkout counts; merge them: git pull"
+    assert news.faults == (why,)
 
 
 def test_unreachable_remote_is_only_a_warning(home: Path) -> None:

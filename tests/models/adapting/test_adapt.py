@@ -50,7 +50,7 @@ def test_each_family_draws_an_old_class_as_before_whatever_its_number(tmp_path: 
     shape = ImageShape(SHAPE.image_size, 1, ("A new one", "c", "a"))  # b is gone, a and c have other numbers
     after = adapted(folder, shape)
     assert after.changes == (
-        "1 new class, which start as the mean of the others: A new one",
+        "1 new class, starting as the mean of the others: A new one",
         "without images now, so dropped: b",
     )
     assert torch.equal(drawn(before.model, 0), drawn(after.model, 2))

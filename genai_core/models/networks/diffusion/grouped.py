@@ -14,6 +14,8 @@ from torch.nn import Parameter
 from genai_core.models.networks.diffusion.unet import UNet
 from genai_core.models.networks.precision import full_precision
 
+_SAME_PIXELS = 16
+
 
 class GroupedUNet(nn.Module):
     """A U-Net for each group of classes.
@@ -95,14 +97,15 @@ class GroupedUNet(nn.Module):
         for number, (share, members) in enumerate(zip(shares.T, self.members, strict=True)):
             rows = share.nonzero()[:, 0]
             if len(rows):
+                taken = rows if self.training else _padded(rows, len(images))
                 estimate = self._by(
                     number,
-                    images[rows].contiguous(memory_format=torch.channels_last),
-                    noise[rows],
-                    _within(labels[rows], members, share[rows]),
-                    None if augmentation is None else augmentation[rows],
-                    None if hidden is None else hidden[rows],
-                )
+                    images[taken].contiguous(memory_format=torch.channels_last),
+                    noise[taken],
+                    _within(labels[taken], members, share[taken]),
+                    None if augmentation is None else augmentation[taken],
+                    None if hidden is None else hidden[taken],
+                )[: len(rows)]
                 drawn = drawn.index_add(0, rows, _column(share[rows]) * estimate.float())
             elif self.training and number in self._active:
                 # Gradients of zero: processes that train together add up the gradients of the same weights.
@@ -128,6 +131,15 @@ class GroupedUNet(nn.Module):
         largest = self.networks[self._largest]
         assert isinstance(largest, UNet)
         return largest.features(images, noise, labels)
+
+
+def _padded(rows: Tensor, batch: int) -> Tensor:
+    """Return the rows and copies of the first one, up to a number of images that the batch's kernels would take.
+
+    In batches of multiples of 16, an image has the same pixels whatever else is drawn (genai_core/drawing/batches.py).
+    """
+    missing = -len(rows) % _SAME_PIXELS if batch % _SAME_PIXELS == 0 else 0
+    return torch.cat([rows, rows[:1].expand(missing)])
 
 
 def _column(shares: Tensor) -> Tensor:
