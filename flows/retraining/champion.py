@@ -69,7 +69,8 @@ def _skipped_images(stores: Stores, model: Item | None, folder: Path) -> int:
     files = (stores.listing(model.md5) or {}) if model else {}
     if CONFIG_FILE not in files or stores.lay_out(files, [CONFIG_FILE], folder):
         return 0  # a model of which nothing is known: other messages say so
-    return int(json.loads((folder / CONFIG_FILE).read_text())["training_summary"].get(_SKIPPED, 0))
+    summary = json.loads((folder / CONFIG_FILE).read_text()).get("training_summary", {})
+    return int(summary.get(_SKIPPED, 0))
 
 
 def champion_label_accuracy(folder: Path, production: Move | None) -> float | None:

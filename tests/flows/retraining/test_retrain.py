@@ -46,6 +46,16 @@ def test_nothing_new_is_told_without_a_server(home: Path, tmp_path: Path) -> Non
     assert started(home) == []
 
 
+def test_images_that_production_skipped_are_told(home: Path, server: Server) -> None:
+    put(home, "second", 4, text="skipped")
+    track(home)
+    assert retrain(home, api_url=server.url)[0] == 0
+    assert production(home) == "v0.0.2"
+    status, said = retrain(home, api_url=server.url)
+    assert status == 0
+    assert "production was made from this data, but skipped 4 images of old classes: genai retrain --force" in said
+
+
 def test_a_gate_that_nothing_can_pass_is_an_error_before_the_training(home: Path, server: Server) -> None:
     set_parameter(home, "selection.metric", "fd_self_supervised")
     setting(home, "extractor.kind", "self_supervised")

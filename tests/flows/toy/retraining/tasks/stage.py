@@ -63,9 +63,11 @@ def learn(folder: Path, how: str) -> None:
     distance = 1.0 + sum(text.startswith("bad") for text in images.values()) / len(images)
     dataset = json.loads(Path("data/prepared/dataset.json").read_text())["fingerprint"]
     weights = json.dumps([how, distance, dataset])
+    skipped = sum(text.startswith("skipped") for text in images.values())
     config = {
         "family": "diffusion",
         "dataset": dataset,
+        "training_summary": {"images that it was not trained on": skipped} if skipped else {},
         "sha256": {"model.safetensors": hashlib.sha256(weights.encode()).hexdigest()},
     }
     write(folder, {"config.json": config})
