@@ -92,15 +92,21 @@ def sightings(workspace: Path, history: History, lineage: Lineage, image: str) -
     return Sightings(seen, _models(reached), _models(unaware), batches)
 
 
-def _collect(node: Node, skipped: Callable[[Node], bool], found: Nodes, unaware: Nodes) -> None:
-    """Add what was made from a node to `found`; models that skipped the image to `unaware`, and nothing of theirs."""
+def _collect(
+    node: Node, skipped: Callable[[Node], bool], found: Nodes, unaware: Nodes, *, through_unaware: bool = False
+) -> None:
+    """Add what was made from a node to `found`, and models that skipped the image to `unaware`.
+
+    through_unaware: the node is one of those, or was made from one, so that nothing of it has to do with the image.
+    """
     for link in node.links:
         place = link.name, str(link.facts.get("md5", ""))
-        if skipped(link):
+        is_unaware = skipped(link)
+        if is_unaware:
             unaware[place] = link
-        else:
+        elif not through_unaware:
             found[place] = link
-            _collect(link, skipped, found, unaware)
+        _collect(link, skipped, found, unaware, through_unaware=is_unaware or through_unaware)
 
 
 def _skipped(history: History, keys: frozenset[str], node: Node) -> bool:
