@@ -119,8 +119,10 @@ def _skipped(history: History, keys: frozenset[str], node: Node) -> bool:
 
 
 def _models(nodes: Nodes) -> tuple[Node, ...]:
-    """The models among them, each once."""
-    return tuple({str(node.facts.get("weights")): node for node in nodes.values() if node.kind == "model"}.values())
+    """The models among them, each once. Of copies, such as the next fine-tuning's base, the one with a version."""
+    models = [node for node in nodes.values() if node.kind == "model"]
+    models.sort(key=lambda node: bool(node.facts.get("versions")))
+    return tuple({str(node.facts.get("weights")): node for node in models}.values())
 
 
 def _index(workspace: Path, history: History, item: Item, run: StageRun) -> Path | None:

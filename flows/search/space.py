@@ -20,14 +20,15 @@ if TYPE_CHECKING:
 
 _DIGITS = 3  # significant ones of a number that is tried
 _MOST_CHECKED = 64  # of the whole numbers in a range
-# Keys that change nothing unless another key has this value.
+# Keys that change nothing unless another key has one of these values.
 _ONLY_WITH = (
-    ("finetune.lora.", "finetune.kind", "lora"),
-    ("finetune.few_step.", "finetune.kind", "few_step"),
-    ("finetune.images", "finetune.start", "base"),  # the selected model was trained on this very split
-    ("finetune.old_classes", "finetune.start", "base"),  # and has no new classes
-    ("finetune.replay_share", "finetune.images", "replay"),
-    ("finetune.replay_share", "finetune.start", "base"),
+    ("finetune.lora.", "finetune.kind", ("lora",)),
+    ("finetune.few_step.", "finetune.kind", ("few_step",)),
+    ("finetune.images", "finetune.start", ("base",)),  # the selected model was trained on this very split
+    ("finetune.old_classes", "finetune.start", ("base",)),  # and has no new classes
+    ("finetune.old_classes", "finetune.kind", ("full", "lora")),  # a few-step model has the classes of its teacher
+    ("finetune.replay_share", "finetune.images", ("replay",)),
+    ("finetune.replay_share", "finetune.start", ("base",)),
 )
 # Only the stage candidate reads these keys, and no trial makes one.
 _AFTER_TRIALS = ("finetune.few_step.worst_ratio",)
@@ -147,9 +148,9 @@ def _without_effect(key: str, space: Mapping[str, RangeConfig], values: Mapping[
         if not key.startswith(start):
             continue
         found = space[other].choices if other in space else [value_at(values, other)]
-        if needed not in (found or ()):
+        if not set(needed) & set(found or ()):
             has = ", ".join(map(str, found or ()))
-            return f"search.space: {key}: it changes nothing unless {other} is {needed}, and it is {has}"
+            return f"search.space: {key}: it changes nothing unless {other} is {' or '.join(needed)}, and it is {has}"
     return None
 
 

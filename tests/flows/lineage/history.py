@@ -110,7 +110,7 @@ class Story:
         shutil.copy(ROOT / "params.yaml", home)
         for key, value in (("data.image_size", 8), ("generate.format", "tar")):
             set_parameter(home, key, value)
-        (home / ".gitignore").write_text(".genai/\n/data/raw\n/data/prepared\n/models/\n/samples/\n")
+        (home / ".gitignore").write_text(".genai/\n/data/raw\n/data/prepared\n/models/*\n!/models/*.dvc\n/samples/\n")
         for number in range(20):
             write_image(home / f"data/raw/photos/{number:02d}.png", number)
         shutil.copy(home / "data/raw/photos/00.png", home / "data/raw/photos/00-again.png")

@@ -84,6 +84,18 @@ def test_a_space_that_makes_no_sense_is_refused(space: dict[str, Any], search: d
         target_of(space, **search)
 
 
+@pytest.mark.parametrize("kind", ["full", "lora", "few_step"])
+def test_old_classes_are_kept_only_by_kinds_that_learn_new_ones(kind: str) -> None:
+    values = values_with({"finetune.old_classes": {"choices": ["train", "keep"]}})
+    values["finetune"].update({"kind": kind, "start": "base"})
+    with (
+        pytest.raises(SearchError, match=r"nothing unless finetune\.kind is full or lora")
+        if kind == "few_step"
+        else nullcontext()
+    ):
+        assert checked_target(Config.model_validate(values), values).stage == "evaluate-finetuned"
+
+
 def test_a_key_that_has_an_effect_in_some_trials_is_allowed() -> None:
     rank = {"low": 1, "high": 16, "when": {"finetune.kind": ["lora"]}}
     space = {"finetune.kind": {"choices": ["full", "lora"]}, "finetune.lora.rank": rank}
