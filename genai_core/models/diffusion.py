@@ -35,10 +35,9 @@ from genai_core.models.networks.diffusion.levels import (
     evaluations,
     few_step_levels,
     levels_from,
-    noise_levels,
     sampling_levels,
 )
-from genai_core.models.networks.diffusion.ode import Denoise, euler, few_step, heun, multistep
+from genai_core.models.networks.diffusion.ode import Denoise
 from genai_core.models.networks.diffusion.pairs import draw_pairs
 from genai_core.models.networks.diffusion.preconditioning import (
     Preconditioning,
@@ -46,6 +45,7 @@ from genai_core.models.networks.diffusion.preconditioning import (
     flow_preconditioning,
     preconditioning,
 )
+from genai_core.models.networks.diffusion.probability_flow import clean_images, noise_of_images
 from genai_core.models.networks.diffusion.redraw import base_of, keeping, watched
 from genai_core.models.networks.diffusion.student import first_noise, images_of_noise, student_recipe
 from genai_core.models.networks.diffusion.unet import UNet
@@ -62,7 +62,6 @@ from genai_core.models.protocol import (
     to_uint8,
 )
 
-_ENCODE_STEPS = 12  # at least, of the reversed flow
 _TAIL = 1e-9  # tails of the normal distribution that are cut off, because they would give infinite noise levels
 
 
@@ -271,7 +270,7 @@ class Diffusion(GenerativeModel):
             denoise = keeping(denoise, start.images, start.mask)
         if watch is not None:
             denoise = watched(denoise, evaluations(options.sampler, levels), watch)
-        return to_uint8(self._solve(denoise, noise, base_of(start), levels, options.sampler))
+        return to_uint8(clean_images(denoise, noise, base_of(start), levels, options.sampler, self.objective))
 
     def _levels(self, options: DiffusionSampling) -> list[float]:
         """Return the noise levels of sampling. Raises SamplingError for a sampler that is not this model's."""
@@ -297,57 +296,15 @@ class Diffusion(GenerativeModel):
     ) -> Tensor:
         """Return noise as the protocol says, by the probability flow in reverse (Song et al. 2021, arXiv 2011.13456).
 
-        A few-step model has no flow: the noise is searched, as for a GAN.
-
-        The flow is that of the guided denoiser, in Heun steps through twice as many levels as sampling has, in the
-        time t = sigma / (sigma + sigma_data) of flow matching, in which it is nearly straight. The first step leaves
-        the smallest level, where image and noisy image are the same.
+        The flow is that of the guided denoiser. A few-step model has none: the noise is searched, as for a GAN.
         """
         options = own_sampling(sampling, DiffusionSampling)
         check_classes(classes, self.shape, len(images))
-        forward = self._levels(options)
+        levels = self._levels(options)
+        denoise: Denoise = partial(self._guided, classes=classes, sampling=options)
         if self.few_step is not None:
-            denoise: Denoise = partial(self._guided, classes=classes, sampling=options)
-            return nearest_noise(images_of_noise(denoise, forward, self.noise_shape), images, begin)
-        largest, std = forward[0], self.objective.sigma_data
-        smallest = min(options.sigma_min, largest / 2)
-        levels = noise_levels(max(2 * options.steps, _ENCODE_STEPS), smallest, largest)[-2::-1]
-        times = [sigma / (sigma + std) for sigma in levels]
-
-        def velocity(images: Tensor, time: float) -> Tensor:
-            sigma = std * time / (1 - time)
-            clean = self._guided(images * (std + sigma), sigma, classes, options) / std
-            return (images - clean) / time
-
-        return heun(velocity, images / (std + levels[0]), times) / times[-1]
-
-    def _solve(
-        self, denoise: Denoise, noise: Tensor, base: Tensor | None, levels: Sequence[float], sampler: str
-    ) -> Tensor:
-        """Follow the probability flow from base (0 for None) plus noise to a clean image, all (N, C, H, W)."""
-        if sampler == "few_step":
-            return few_step(denoise, _plus(noise * levels[0], base, 1.0), noise, levels)
-        if sampler == "multistep":
-            # Works with the denoiser of either objective, because it steps in noise levels.
-            return multistep(denoise, _plus(noise * levels[0], base, 1.0), levels)
-        solve = heun if sampler == "heun" else euler
-        if self.objective.kind == "edm":
-
-            def slope(images: Tensor, sigma: float) -> Tensor:
-                return (images - denoise(images, sigma)) / sigma
-
-            return solve(slope, _plus(noise * levels[0], base, 1.0), levels)
-
-        std = self.objective.sigma_data
-        times = [sigma / (sigma + std) for sigma in levels]
-
-        def velocity(images: Tensor, time: float) -> Tensor:
-            sigma = std * time / (1 - time)
-            clean = denoise(images * (std + sigma), sigma) / std
-            return (images - clean) / time
-
-        # At the first time the images are almost pure noise, as with edm.
-        return solve(velocity, _plus(noise * times[0], base, 1 / (std + levels[0])), times) * std
+            return nearest_noise(images_of_noise(denoise, levels, self.noise_shape), images, begin)
+        return noise_of_images(denoise, images, levels, options, self.objective.sigma_data)
 
     def _guided(self, images: Tensor, sigma: float, classes: Tensor | None, sampling: DiffusionSampling) -> Tensor:
         """Classifier-free guidance (Ho and Salimans 2022): move away from the unconditional estimate.
@@ -381,7 +338,3 @@ def _network(config: DiffusionRecipe, shape: ImageShape) -> UNet | GroupedUNet:
         return make()
     groups = config.class_groups.numbers(shape.classes)
     return GroupedUNet([make() for _ in config.class_groups.networks], groups)
-
-
-def _plus(noise: Tensor, base: Tensor | None, scale: float) -> Tensor:
-    return noise if base is None else noise + base * scale
